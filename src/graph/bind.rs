@@ -1,0 +1,1 @@
+//! Every name looked up in the estate.

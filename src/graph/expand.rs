@@ -1,0 +1,1 @@
+//! `for_each`, serial, pairing of needs.

@@ -1,0 +1,1 @@
+//! Probe samples to verdicts; not how the samples were taken.

@@ -1,0 +1,1 @@
+//! Times, attempts, persons: a second fold of the journal, for reports.

@@ -1,0 +1,215 @@
+//! The program's one HTTP client: a request with a deadline and a bound on what comes back.
+//!
+//! It follows no redirect, keeps no cookie, and reads no environment. A new connection per call by
+//! default: what a fresh client sees is what counts. Not known here: what an answer means.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use std::fmt;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// A question to an HTTP server.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// `GET`, `POST`, ...
+    pub method: Method,
+    /// Absolute `http://` URL.
+    pub url: String,
+    /// Header names and values.
+    pub headers: Vec<(String, String)>,
+    /// Body, empty mostly.
+    pub body: Bytes,
+    /// For all of it: name, connection, request, last byte of the answer.
+    pub timeout: Duration,
+    /// Bytes of the answer's body at most; more is an error.
+    pub limit: usize,
+}
+
+impl Ask {
+    /// A GET with a deadline of 5 s and a limit of 1 MiB.
+    pub fn get(url: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            url: url.into(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout: Duration::from_secs(5),
+            limit: 1 << 20,
+        }
+    }
+
+    /// A request with a body of the given content type.
+    pub fn with_body(
+        method: Method,
+        url: impl Into<String>,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+        Self { method, body: body.into(), headers, ..Self::get(url) }
+    }
+
+    /// With another deadline.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// With another bound on the answer's body.
+    #[must_use]
+    pub fn at_most(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// From the call to the last byte.
+    pub took: Duration,
+}
+
+impl Reply {
+    /// A header's value as text, when it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Why nothing (or not all) came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetError {
+    /// The request cannot be made: bad URL, header, or scheme. Nothing was sent.
+    Request(String),
+    /// No connection. Nothing was sent.
+    Connect(String),
+    /// The deadline passed; `sent` when the server may have seen the request.
+    TimedOut {
+        /// The server may have seen the request.
+        sent: bool,
+    },
+    /// The connection ended before the whole answer was there. The server may have seen the request.
+    Lost(String),
+    /// The answer is larger than the bound.
+    TooLarge(usize),
+}
+
+impl NetError {
+    /// Whether the server may have acted on the request.
+    pub fn maybe_delivered(&self) -> bool {
+        match self {
+            Self::Request(_) | Self::Connect(_) => false,
+            Self::TimedOut { sent } => *sent,
+            Self::Lost(_) | Self::TooLarge(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for NetError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(why) => write!(out, "bad request: {why}"),
+            Self::Connect(why) => write!(out, "no connection: {why}"),
+            Self::TimedOut { sent: false } => out.write_str("timed out while connecting"),
+            Self::TimedOut { sent: true } => out.write_str("timed out waiting for the answer"),
+            Self::Lost(why) => write!(out, "connection lost: {why}"),
+            Self::TooLarge(limit) => write!(out, "answer is larger than {limit} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for NetError {}
+
+/// Asks over a connection of its own.
+pub async fn fetch(ask: &Ask) -> Result<Reply, NetError> {
+    let begun = Instant::now();
+    let mut sent = false;
+    match tokio::time::timeout(ask.timeout, exchange(ask, &mut sent)).await {
+        Ok(Ok((status, headers, body))) => {
+            Ok(Reply { status, headers, body, took: begun.elapsed() })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(NetError::TimedOut { sent }),
+    }
+}
+
+async fn exchange(ask: &Ask, sent: &mut bool) -> Result<(u16, HeaderMap, Bytes), NetError> {
+    let (authority, request) = build(ask)?;
+    let stream = TcpStream::connect(&authority)
+        .await
+        .map_err(|error| NetError::Connect(error.to_string()))?;
+    // A small request must not wait for Nagle's algorithm.
+    stream.set_nodelay(true).map_err(|error| NetError::Connect(error.to_string()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| NetError::Connect(error.to_string()))?;
+    *sent = true;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(lost)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ask.limit).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                NetError::TooLarge(ask.limit)
+            } else {
+                NetError::Lost(error.to_string())
+            }
+        })?;
+        Ok((parts.status.as_u16(), parts.headers, body.to_bytes()))
+    };
+    // The connection is driven here, not in a task of its own: dropping this future closes it.
+    tokio::pin!(answer);
+    tokio::pin!(connection);
+    let mut driving = true;
+    loop {
+        tokio::select! {
+            done = &mut answer => return done,
+            _ = &mut connection, if driving => driving = false,
+        }
+    }
+}
+
+fn lost(error: hyper::Error) -> NetError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    NetError::Lost(text)
+}
+
+fn build(ask: &Ask) -> Result<(String, Request<Full<Bytes>>), NetError> {
+    let bad = |what: String| NetError::Request(what);
+    let uri: Uri = ask.url.parse().map_err(|error| bad(format!("`{}`: {error}", ask.url)))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(bad(format!("`{}` is not an http:// URL", ask.url)));
+    }
+    let host = uri.host().ok_or_else(|| bad(format!("`{}` names no host", ask.url)))?;
+    let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = Request::builder().method(ask.method.clone()).uri(path);
+    let named = uri.authority().map_or(host, |authority| authority.as_str());
+    request = request.header(HOST, named);
+    for (name, value) in &ask.headers {
+        let name: HeaderName =
+            name.parse().map_err(|error| bad(format!("header `{name}`: {error}")))?;
+        let value: HeaderValue =
+            value.parse().map_err(|error| bad(format!("value of header `{name}`: {error}")))?;
+        request = request.header(name, value);
+    }
+    let request =
+        request.body(Full::new(ask.body.clone())).map_err(|error| bad(error.to_string()))?;
+    Ok((authority, request))
+}

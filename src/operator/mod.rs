@@ -1,0 +1,1 @@
+//! What people ask of a run, over a Unix socket in its directory.

@@ -1,0 +1,1 @@
+//! The only loop: appends what happens, applies it at once, acts when it is durable.
