@@ -106,8 +106,12 @@ pub enum Verdict {
     Normal,
     /// Answers rightly, but something is not as it should be. Counts as normal for the floor.
     Degraded(Vec<String>),
-    /// Down, or answering wrongly; the finding codes of revocation.md.
-    Breached(Vec<String>),
+    /// No right answer, after the re-asks: it counts as absent. The finding codes of revocation.md
+    /// (severity B), or `guard-silent`.
+    Down(Vec<String>),
+    /// An answer that is false by itself (severity B!): a breach at once when clients are sent there,
+    /// not ended by a later good answer alone.
+    Lying(Vec<String>),
 }
 
 impl Verdict {

@@ -1,2 +1,5 @@
 //! The emergency lane: its chained file and lock, and the hands that apply and confirm revocations.
 //! Needs no runner. Not known here: graph, run.
+
+pub mod file;
+pub mod worker;
