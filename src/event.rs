@@ -154,7 +154,7 @@ pub enum Back {
 }
 
 /// A person's answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// Doubt: the deed is done. Failed undo: it is undone. (With `check` or guard agreeing.)
