@@ -94,6 +94,9 @@ pub enum Timer {
     NotBefore(StepId),
     /// The backoff before the next attempt at this way of the step is over.
     Retry(StepId, Way),
+    /// The step has waited for the live floor for as long as its timeout: people are asked. Never
+    /// jumped: what it waits for is the world, not the plan.
+    Floor(StepId),
 }
 
 /// What the guard holds of a provider.

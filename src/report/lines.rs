@@ -104,6 +104,7 @@ fn due(graph: &Graph, timer: Timer, jumped: bool) -> String {
         Timer::Closes => "the window closes".to_owned(),
         Timer::NotBefore(step) => format!("the time of {} has come", graph.name(step)),
         Timer::Retry(step, _) => format!("{} may be tried again", graph.name(step)),
+        Timer::Floor(step) => format!("{} has waited long for the live floor", graph.name(step)),
     };
     if jumped { format!("time      {what} (not waited for)") } else { format!("time      {what}") }
 }

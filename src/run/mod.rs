@@ -8,7 +8,7 @@ use crate::event::{
     Answer, Event, HoldId, Job, LineId, Outcome, Outputs, Person, ProviderId, QuestionId, Record,
     Request, Seq, StepId, Timer, Verdict, Way,
 };
-use crate::graph::Graph;
+use crate::graph::{Graph, ServiceId};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -220,6 +220,14 @@ impl Run {
     /// Lines that are out by a rollback of their own.
     pub fn lines_out(&self) -> impl Iterator<Item = LineId> {
         std::iter::empty()
+    }
+    /// Lines that are moved: none of their steps is out, and all are done.
+    pub fn lines_moved(&self) -> impl Iterator<Item = LineId> {
+        std::iter::empty()
+    }
+    /// Services that were breached at any time, in order of their first breach.
+    pub fn breached(&self) -> &[ServiceId] {
+        todo!()
     }
     /// The last verdict on a provider and the record it is as of.
     pub fn verdict(&self, provider: ProviderId) -> (&Verdict, Seq) {
