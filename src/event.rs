@@ -127,6 +127,7 @@ impl Verdict {
 /// Who asked. The groups are those of the estate's `people` at the time of asking: replay cannot
 /// ask the system again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Person {
     /// Login name of the login uid, else of the uid.
     pub login: String,

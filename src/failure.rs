@@ -21,6 +21,7 @@ pub enum FailureKind {
 
 /// A failure as the journal keeps it and people read it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// What it means for what comes next.
     pub kind: FailureKind,

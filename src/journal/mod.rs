@@ -1,25 +1,282 @@
 //! The durable, hash-chained log of a run.
 //!
 //! One thread owns the file: it takes all queued records, encodes them, chains them, writes once,
-//! syncs once, and says how far it is durable. Not known here: what events mean; only `replay` asks
-//! the core.
+//! syncs once, and says how far it is durable. Appending never waits, so a loop can apply a record
+//! at once and act when it is durable. Not known here: what events mean; only `replay` asks the core.
 
+pub mod chain;
 pub mod codec;
+mod error;
+pub mod lock;
 pub mod replay;
 pub mod rundir;
 pub mod store;
 
-// API that the runner builds on (JOURNAL helper):
-//
-// pub struct Journal;
-// impl Journal {
-//     /// Opens for appending after a replay (or creates); takes the run's lock.
-//     pub fn create(dir: &RunDir, graph: Arc<Graph>) -> Result<Journal, JournalError>;
-//     pub fn resume(dir: &RunDir) -> Result<(Journal, replay::Replayed), JournalError>;
-//     /// Never waits, never fails; hands out the number.
-//     pub fn append(&mut self, at: Timestamp, event: Event) -> Record;
-//     /// Waits until something more is durable; the highest durable number.
-//     pub async fn synced(&mut self) -> Result<Seq, Lost>;
-//     pub fn durable(&self) -> Seq;
-// }
-// pub struct Lost(String): the file failed; no more deeds, exit 5.
+pub use codec::FORMAT;
+pub use error::{JournalError, Lost};
+
+use crate::event::{Event, Header, Record, Seq};
+use crate::graph::Graph;
+use chain::Head;
+use codec::{Names, Wire};
+use jiff::Timestamp;
+use lock::RunLock;
+use replay::Replayed;
+use rundir::RunDir;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use store::Store;
+use tokio::sync::watch;
+
+/// A batch is not made larger than this, so that one slow sync does not hold back a whole flood.
+const BATCH: usize = 4 << 20;
+
+/// A journal open for appending. Dropping it makes durable what was appended and gives the run's
+/// lock back.
+#[derive(Debug)]
+pub struct Journal {
+    /// Number of the newest record appended.
+    seq: Seq,
+    epoch: u64,
+    back: Back,
+    state: watch::Receiver<State>,
+    /// What `synced` told last.
+    told: Seq,
+    ballast: bool,
+}
+
+#[derive(Debug)]
+enum Back {
+    Thread { queue: Option<Sender<Record>>, thread: Option<JoinHandle<()>> },
+    Memory { state: watch::Sender<State> },
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    durable: Seq,
+    lost: Option<Lost>,
+}
+
+/// A run taken up again.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Open for appending; none when the run is closed, which ends everything that can be written.
+    pub journal: Option<Journal>,
+    /// The run as its journal tells it, the `Opened` of this runner applied.
+    pub replayed: Replayed,
+    /// The `Opened` of this runner, appended but perhaps not durable yet.
+    pub opened: Option<Record>,
+    /// A torn tail that was cut off, to be said.
+    pub cut: Option<replay::Cut>,
+}
+
+impl Journal {
+    /// Begins a run: takes the lock, writes the first record and lets `Opened` follow. Answers both
+    /// records, to be applied; the first is durable.
+    ///
+    /// # Errors
+    /// Another runner is there, a run is there already, or the directory cannot be written: nothing
+    /// was done then.
+    pub fn create(
+        dir: &RunDir,
+        graph: &Arc<Graph>,
+        header: Header,
+        at: Timestamp,
+    ) -> Result<(Self, Vec<Record>), JournalError> {
+        let names: Arc<dyn Names> = graph.clone();
+        Self::create_with(dir, names, header, at)
+    }
+
+    fn create_with(
+        dir: &RunDir,
+        names: Arc<dyn Names>,
+        header: Header,
+        at: Timestamp,
+    ) -> Result<(Self, Vec<Record>), JournalError> {
+        dir.make()?;
+        let (lock, _) = RunLock::take(dir, &header.by.login)?;
+        let path = dir.journal();
+        if path.symlink_metadata().is_ok() {
+            return Err(JournalError::Exists { directory: dir.path().into() });
+        }
+        let begun = Record { seq: 1, at, event: Event::Begun(Box::new(header)) };
+        let mut lines = Vec::new();
+        let mut head = Head::NONE;
+        head.push(&mut lines, at, 0, 0, &Wire::of(&begun.event, &*names));
+        let ballast = store::lay_ballast(&dir.ballast())
+            .map_err(|error| JournalError::io("laying the journal's ballast".into(), error))?;
+        store::write_new(&path, &lines)
+            .map_err(|error| JournalError::io(format!("writing `{}`", path.display()), error))?;
+        let store = Store::open(dir, lines.len() as u64)?;
+        let (journal, opened) = Self::start(store, lock, names, head, (0, at), ballast)?;
+        Ok((journal, vec![begun, opened]))
+    }
+
+    /// Takes a run up again: takes the lock, reads the journal, cuts a torn tail, lets `Opened`
+    /// follow.
+    ///
+    /// # Errors
+    /// Another runner has it, no run is there, the journal is damaged, is a copy, or was written for
+    /// another graph.
+    pub fn resume(dir: &RunDir, person: &str, at: Timestamp) -> Result<Resumed, JournalError> {
+        if !dir.journal().exists() {
+            return Err(JournalError::Absent { directory: dir.path().into() });
+        }
+        let (lock, before) = RunLock::take(dir, person)?;
+        let (mut replayed, cut) = replay::recover(dir)?;
+        let ballast = store::lay_ballast(&dir.ballast())
+            .map_err(|error| JournalError::io("laying the journal's ballast".into(), error))?;
+        if replayed.run.outcome().is_some() {
+            return Ok(Resumed { journal: None, replayed, opened: None, cut });
+        }
+        let store = Store::open(dir, replayed.bytes)?;
+        lock::refuse_copy(before.as_ref(), lock.holder(), store.file())?;
+        let names: Arc<dyn Names> = replayed.graph.clone();
+        let bytes = cut.as_ref().map_or(0, |cut| cut.bytes);
+        let (journal, opened) =
+            Self::start(store, lock, names, replayed.head, (bytes, at), ballast)?;
+        replayed.apply(&opened).map_err(|why| JournalError::Impossible { why })?;
+        Ok(Resumed { journal: Some(journal), replayed, opened: Some(opened), cut })
+    }
+
+    /// A journal without a file, durable at once: for tests and simulated worlds, where a paused
+    /// clock would run on while a real disk is waited for. Numbers go on after `seq`.
+    pub fn memory(seq: Seq, epoch: u64) -> Self {
+        let (sender, state) = watch::channel(State { durable: seq, lost: None });
+        Self { seq, epoch, back: Back::Memory { state: sender }, state, told: seq, ballast: true }
+    }
+
+    fn start(
+        mut store: Store,
+        mut lock: RunLock,
+        names: Arc<dyn Names>,
+        head: Head,
+        (cut, at): (u64, Timestamp),
+        ballast: bool,
+    ) -> Result<(Self, Record), JournalError> {
+        let epoch = head.epoch + 1;
+        lock.sign(epoch, store.file())
+            .map_err(|error| JournalError::io("signing the run's lock".into(), error))?;
+        let holder = lock.holder().clone();
+        store.keep(lock);
+        let (queue, records) = mpsc::channel();
+        let (durable, state) = watch::channel(State { durable: head.seq, lost: None });
+        let writer = Writer { store, names, head, epoch, durable };
+        let thread = thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run(&records))
+            .map_err(|error| JournalError::io("starting the journal's thread".into(), error))?;
+        let back = Back::Thread { queue: Some(queue), thread: Some(thread) };
+        let mut journal = Self { seq: head.seq, epoch, back, state, told: head.seq, ballast };
+        let opened = Event::Opened { epoch, boot: holder.boot, pid: holder.pid, cut };
+        let opened = journal.append(at, opened);
+        Ok((journal, opened))
+    }
+
+    /// Hands a record to the writer and answers it with its number. Never waits, never fails: a
+    /// loss is told by [`Journal::synced`], and nothing may be done before that has told the number.
+    pub fn append(&mut self, at: Timestamp, event: Event) -> Record {
+        self.seq += 1;
+        let record = Record { seq: self.seq, at, event };
+        match &self.back {
+            // The writer is gone after a loss only, which `synced` tells.
+            Back::Thread { queue: Some(queue), .. } => drop(queue.send(record.clone())),
+            Back::Thread { queue: None, .. } => {}
+            Back::Memory { state } => state.send_modify(|state| state.durable = record.seq),
+        }
+        record
+    }
+
+    /// Waits until more is durable than was told before; answers the highest durable number. Can be
+    /// dropped and asked again without losing anything.
+    ///
+    /// # Errors
+    /// The file failed. That is final: no deed may follow, nothing more will be durable.
+    pub async fn synced(&mut self) -> Result<Seq, Lost> {
+        loop {
+            {
+                let state = self.state.borrow_and_update();
+                if let Some(lost) = &state.lost {
+                    return Err(lost.clone());
+                }
+                if state.durable > self.told {
+                    self.told = state.durable;
+                    return Ok(self.told);
+                }
+            }
+            if self.state.changed().await.is_err() {
+                return Err(Lost::new("the journal's writer has ended"));
+            }
+        }
+    }
+
+    /// The highest durable number now.
+    pub fn durable(&self) -> Seq {
+        self.state.borrow().durable
+    }
+
+    /// Number of the newest record appended.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Number of this runner among those that had the run, from 1.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether room is kept for the day the disk is full. Without it nothing new should start.
+    pub fn has_ballast(&self) -> bool {
+        self.ballast
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Back::Thread { queue, thread } = &mut self.back {
+            drop(queue.take());
+            if let Some(thread) = thread.take() {
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+struct Writer {
+    store: Store,
+    names: Arc<dyn Names>,
+    head: Head,
+    epoch: u64,
+    durable: watch::Sender<State>,
+}
+
+impl Writer {
+    fn run(mut self, records: &Receiver<Record>) {
+        let mut lines = Vec::new();
+        while let Ok(first) = records.recv() {
+            lines.clear();
+            let synced = self.head.seq;
+            self.push(&mut lines, synced, &first);
+            while lines.len() < BATCH {
+                let Ok(next) = records.try_recv() else { break };
+                self.push(&mut lines, synced, &next);
+            }
+            let committed = self.store.commit(&lines);
+            let seq = self.head.seq;
+            match committed {
+                Ok(()) => self.durable.send_modify(|state| state.durable = seq),
+                Err(lost) => {
+                    self.durable.send_modify(|state| state.lost = Some(lost));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, lines: &mut Vec<u8>, synced: Seq, record: &Record) {
+        let wire = Wire::of(&record.event, &*self.names);
+        self.head.push(lines, record.at, self.epoch, synced, &wire);
+        debug_assert_eq!(self.head.seq, record.seq, "BUG: records are numbered in order");
+    }
+}

@@ -1,5 +1,10 @@
-//! The file names of a run directory; nobody else spells them.
+//! The file names of a run directory; nobody else spells them. How one is made, named and found.
 
+use super::JournalError;
+use jiff::Timestamp;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A run's directory.
@@ -55,4 +60,99 @@ impl RunDir {
     pub fn witness(&self) -> PathBuf {
         self.0.join("witness.json")
     }
+    /// Room kept for the day the disk is full.
+    pub fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    /// A directory of its own under `runs`, named by the time: unique, and sorted as they began.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn fresh(runs: &Path, at: Timestamp) -> Result<Self, JournalError> {
+        let failed = |path: &Path, error| {
+            JournalError::io(format!("making the run directory `{}`", path.display()), error)
+        };
+        fs::create_dir_all(runs).map_err(|error| failed(runs, error))?;
+        loop {
+            let path = runs.join(name(at));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+    }
+
+    /// The run that began last among those under `runs`; none when there is none.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn newest(runs: &Path) -> io::Result<Option<Self>> {
+        let entries = match fs::read_dir(runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut newest: Option<(Timestamp, PathBuf)> = None;
+        for entry in entries {
+            let path = entry?.path();
+            let Some(begun) = begun(&Self::new(&path)) else { continue };
+            if newest.as_ref().is_none_or(|newest| *newest < (begun, path.clone())) {
+                newest = Some((begun, path));
+            }
+        }
+        Ok(newest.map(|(_, path)| Self(path)))
+    }
+
+    /// Makes the directory, or takes an existing one that is ours alone; no other user may enter.
+    ///
+    /// # Errors
+    /// When it cannot be made, is no directory, or is another user's.
+    pub(super) fn make(&self) -> Result<(), JournalError> {
+        let doing = || format!("making the run directory `{}`", self.0.display());
+        let unfit =
+            |why: &str| JournalError::Unfit { directory: self.0.clone(), why: why.to_owned() };
+        if let Some(parent) = self.0.parent() {
+            fs::create_dir_all(parent).map_err(|error| JournalError::io(doing(), error))?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(JournalError::io(doing(), error)),
+        }
+        let metadata =
+            fs::symlink_metadata(&self.0).map_err(|error| JournalError::io(doing(), error))?;
+        if !metadata.is_dir() {
+            return Err(unfit("it is not a directory"));
+        }
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(unfit("it belongs to another user"));
+        }
+        if metadata.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))
+                .map_err(|error| JournalError::io(doing(), error))?;
+        }
+        Ok(())
+    }
+
+    /// The run's name: that of its directory.
+    pub fn name(&self) -> String {
+        let path = fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone());
+        path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
+    }
+}
+
+/// `20190406T083000Z-k3qa`
+fn name(at: Timestamp) -> String {
+    let tail: String = std::iter::repeat_with(fastrand::lowercase).take(4).collect();
+    format!("{}-{tail}", at.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// When the run began, from the first bytes of its journal.
+fn begun(dir: &RunDir) -> Option<Timestamp> {
+    let mut start = String::new();
+    fs::File::open(dir.journal()).ok()?.take(64).read_to_string(&mut start).ok()?;
+    let at = start.strip_prefix("{\"seq\":1,\"at\":\"")?;
+    at.split_once('"')?.0.parse().ok()
 }

@@ -1,0 +1,496 @@
+//! Lines, hashes and places: what both journals of a run are made of.
+//!
+//! A record is one line of JSON. Its `hash` is the SHA-256 of the line's own bytes up to the `hash`
+//! field; those bytes hold `prev`, the hash of the record before, so that every record seals all
+//! that came earlier. `sha256sum` can check it: `printf %s "${line%,\"hash\"*}" | sha256sum`.
+//!
+//! Not known here: what a record says, and where runs live.
+
+use crate::event::Seq;
+use jiff::Timestamp;
+use ring::digest;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+
+/// Longest line that is read: a header holds plan and estate, all else is small.
+const LONGEST: u64 = 64 << 20;
+/// What stands between the hashed bytes and the hash.
+const BEFORE_HASH: &[u8] = b",\"hash\":\"";
+/// What stands after the hash, the newline aside.
+const AFTER_HASH: &[u8] = b"\"}";
+/// How every record begins. Within a record's strings the quotes are escaped, so this is found
+/// nowhere else.
+const BEGIN: &[u8] = b"{\"seq\":";
+
+/// A SHA-256 as 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash([u8; 64]);
+
+impl Hash {
+    /// What the first record names as the one before it.
+    pub const NONE: Self = Self([b'0'; 64]);
+
+    fn of(bytes: &[u8]) -> Self {
+        let mut hex = [0; 64];
+        for (at, byte) in digest::digest(&digest::SHA256, bytes).as_ref().iter().enumerate() {
+            hex[2 * at] = b"0123456789abcdef"[usize::from(byte >> 4)];
+            hex[2 * at + 1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        }
+        Self(hex)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("BUG: hex digits are ASCII")
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// The newest record of a chain: what the next one must follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its number; 0 before the first.
+    pub seq: Seq,
+    /// Its hash.
+    pub hash: Hash,
+    /// Its epoch.
+    pub epoch: u64,
+    /// What it called durable.
+    pub synced: Seq,
+}
+
+impl Head {
+    /// Before the first record.
+    pub const NONE: Self = Self { seq: 0, hash: Hash::NONE, epoch: 0, synced: 0 };
+
+    /// Adds the line of the next record to `lines` and becomes it. `synced` is the highest number
+    /// that is durable now.
+    pub fn push<E: Serialize>(
+        &mut self,
+        lines: &mut Vec<u8>,
+        at: Timestamp,
+        epoch: u64,
+        synced: Seq,
+        event: &E,
+    ) {
+        let start = lines.len();
+        let seq = self.seq + 1;
+        let line = Out { seq, at, epoch, synced, event, prev: self.hash.as_str() };
+        serde_json::to_writer(&mut *lines, &line)
+            .expect("BUG: events have text keys and a Vec takes every byte");
+        lines.pop(); // the closing brace: the hash stands before it
+        let hash = Hash::of(&lines[start..]);
+        lines.extend_from_slice(BEFORE_HASH);
+        lines.extend_from_slice(&hash.0);
+        lines.extend_from_slice(AFTER_HASH);
+        lines.push(b'\n');
+        *self = Self { seq, hash, epoch, synced };
+    }
+}
+
+#[derive(Serialize)]
+struct Out<'a, E> {
+    seq: Seq,
+    at: Timestamp,
+    epoch: u64,
+    synced: Seq,
+    event: &'a E,
+    prev: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "E: Deserialize<'de>"))]
+struct In<'a, E> {
+    seq: Seq,
+    at: Timestamp,
+    epoch: u64,
+    synced: Seq,
+    event: E,
+    prev: &'a str,
+    hash: &'a str,
+}
+
+/// A record as it stands in its file.
+#[derive(Debug)]
+pub struct Line<E> {
+    /// Its number.
+    pub seq: Seq,
+    /// When it was appended.
+    pub at: Timestamp,
+    /// Of which runner.
+    pub epoch: u64,
+    /// What it says.
+    pub event: E,
+    /// Its line in the file, from 1.
+    pub line: u64,
+    /// Offset of its first byte.
+    pub byte: u64,
+}
+
+/// A place where a chain does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Line of the file, from 1.
+    pub line: u64,
+    /// Offset in the file of the first byte of the damaged record.
+    pub byte: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "line {}, byte {}: {}", self.line, self.byte, self.why)
+    }
+}
+
+/// Why a scan stopped before the end of its file.
+#[derive(Debug)]
+pub enum Flaw {
+    /// Bytes that a crash can leave behind: no later intact record calls them durable. They may be
+    /// cut off, and reading may go on here when more has been written.
+    Torn(Damage),
+    /// Any other damage: bytes that were durable are not what they were, or an intact record stands
+    /// where it cannot.
+    Damaged(Damage),
+    /// The file could not be read.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Flaw {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads a chain line by line, in bounded memory.
+#[derive(Debug)]
+pub struct Scanner {
+    reader: BufReader<File>,
+    buffer: Vec<u8>,
+    /// Offset of the next line.
+    offset: u64,
+    /// Lines read.
+    lines: u64,
+    head: Head,
+}
+
+impl Scanner {
+    /// Reads from the file's beginning.
+    ///
+    /// # Errors
+    /// When the file cannot be sought.
+    pub fn new(mut file: File) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
+        let reader = BufReader::with_capacity(1 << 18, file);
+        Ok(Self { reader, buffer: Vec::new(), offset: 0, lines: 0, head: Head::NONE })
+    }
+
+    /// The newest intact record.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Offset one past the newest intact record.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Length of the file now.
+    ///
+    /// # Errors
+    /// When the file cannot be asked.
+    pub fn file_len(&self) -> io::Result<u64> {
+        Ok(self.reader.get_ref().metadata()?.len())
+    }
+
+    /// The next record; none at the end of the file. May be asked again after `None` and after
+    /// [`Flaw::Torn`]: it goes on where the last intact record ended.
+    ///
+    /// # Errors
+    /// Where and why the chain does not hold.
+    pub fn next<'s, E: Deserialize<'s>>(&'s mut self) -> Result<Option<Line<E>>, Flaw> {
+        let (line, byte) = (self.lines + 1, self.offset);
+        if !self.fill()? {
+            if self.file_len()? < self.offset {
+                let why = "the file is shorter than what was read from it".to_owned();
+                return Err(Flaw::Damaged(Damage { line, byte, why }));
+            }
+            return Ok(None);
+        }
+        let Some(hash) = intact(&self.buffer) else {
+            return Err(self.torn_or_damaged(line, byte)?);
+        };
+        let length = self.buffer.len() as u64;
+        let damaged = |why: String, byte: u64| Flaw::Damaged(Damage { line, byte, why });
+        let text = &self.buffer[..self.buffer.len() - 1];
+        let record: In<'s, E> = serde_json::from_slice(text).map_err(|error| {
+            let column = (error.column() as u64).saturating_sub(1);
+            let why = error.to_string();
+            let why = why.split(" at line ").next().unwrap_or(&why);
+            damaged(format!("not a record of this format: {why}"), byte + column)
+        })?;
+        if record.hash.as_bytes() != hash.0 {
+            return Err(damaged("its last field is not its hash".to_owned(), byte));
+        }
+        let envelope = Envelope {
+            seq: record.seq,
+            epoch: record.epoch,
+            synced: record.synced,
+            prev: record.prev.as_bytes(),
+        };
+        envelope.follows(&self.head).map_err(|why| damaged(why, byte))?;
+        self.head = Head { seq: record.seq, hash, epoch: record.epoch, synced: record.synced };
+        self.offset += length;
+        self.lines = line;
+        let In { seq, at, epoch, event, .. } = record;
+        Ok(Some(Line { seq, at, epoch, event, line, byte }))
+    }
+
+    /// Reads one line into the buffer, newline included; false at the end of the file.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.clear();
+        (&mut self.reader).take(LONGEST).read_until(b'\n', &mut self.buffer)?;
+        Ok(!self.buffer.is_empty())
+    }
+
+    /// The line in the buffer is not intact: whether a crash can have left it so.
+    fn torn_or_damaged(&mut self, line: u64, byte: u64) -> io::Result<Flaw> {
+        let why = match self.buffer.last() {
+            Some(b'\n') => "the bytes of this record do not match their hash",
+            _ => "the file ends in the middle of this record",
+        };
+        let damage = Damage { line, byte, why: why.to_owned() };
+        let wanted = self.head.seq + 1;
+        let mut called_durable = false;
+        loop {
+            // A damaged newline, or a hole that ends where a record begins, glues an intact record
+            // to the end of a damaged one.
+            let start = last_begin(&self.buffer);
+            called_durable |= start
+                .and_then(|start| synced_by(&self.buffer[start..]))
+                .is_some_and(|synced| synced >= wanted);
+            if called_durable || !self.fill()? {
+                break;
+            }
+        }
+        self.reader.seek(SeekFrom::Start(self.offset))?;
+        Ok(if called_durable { Flaw::Damaged(damage) } else { Flaw::Torn(damage) })
+    }
+
+    /// The file, for whoever cuts or keeps aside.
+    pub fn into_file(self) -> File {
+        self.reader.into_inner()
+    }
+}
+
+struct Envelope<'a> {
+    seq: Seq,
+    epoch: u64,
+    synced: Seq,
+    prev: &'a [u8],
+}
+
+impl Envelope<'_> {
+    /// An intact record in the wrong place was never left by a crash: a journal of another run, a
+    /// doubled line, a line taken out.
+    fn follows(&self, head: &Head) -> Result<(), String> {
+        let Self { seq, epoch, synced, prev } = self;
+        if *seq != head.seq + 1 {
+            return Err(format!("record {seq} stands where record {} belongs", head.seq + 1));
+        }
+        if *prev != head.hash.0 {
+            return Err(format!("record {seq} does not hang on record {}", head.seq));
+        }
+        if *epoch < head.epoch {
+            return Err(format!("record {seq} of epoch {epoch} follows epoch {}", head.epoch));
+        }
+        if *synced >= *seq || *synced < head.synced {
+            return Err(format!("record {seq} calls record {synced} durable, which cannot be"));
+        }
+        Ok(())
+    }
+}
+
+/// The hash of an intact line (newline included): it stands where it belongs and matches.
+fn intact(line: &[u8]) -> Option<Hash> {
+    let body = line.strip_suffix(b"\n")?.strip_suffix(AFTER_HASH)?;
+    let (body, hash) = body.split_at_checked(body.len().checked_sub(64)?)?;
+    let body = body.strip_suffix(BEFORE_HASH)?;
+    let found = Hash::of(body);
+    (found.0 == hash).then_some(found)
+}
+
+/// What an intact line calls durable.
+fn synced_by(line: &[u8]) -> Option<Seq> {
+    intact(line)?;
+    let record: In<'_, IgnoredAny> = serde_json::from_slice(line).ok()?;
+    Some(record.synced)
+}
+
+/// Where the last record on this line begins.
+fn last_begin(line: &[u8]) -> Option<usize> {
+    (0..line.len().saturating_sub(BEGIN.len())).rev().find(|at| line[*at..].starts_with(BEGIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn lines(events: &[&str], synced: &[Seq]) -> Vec<u8> {
+        let mut head = Head::NONE;
+        let mut out = Vec::new();
+        for (event, synced) in events.iter().zip(synced) {
+            head.push(&mut out, Timestamp::UNIX_EPOCH, 1, *synced, event);
+        }
+        out
+    }
+
+    fn scan(bytes: &[u8]) -> (Vec<String>, Option<Flaw>) {
+        let mut file = tempfile::tempfile().expect("temp file");
+        file.write_all(bytes).expect("written");
+        let mut scanner = Scanner::new(file).expect("opened");
+        let mut read = Vec::new();
+        loop {
+            match scanner.next::<String>() {
+                Ok(Some(line)) => read.push(line.event),
+                Ok(None) => return (read, None),
+                Err(flaw) => return (read, Some(flaw)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_hash_can_be_checked_with_sha256sum() {
+        let bytes = lines(&["a"], &[0]);
+        let text = String::from_utf8(bytes).expect("text");
+        let zeros = "0".repeat(64);
+        let body = format!(
+            "{{\"seq\":1,\"at\":\"1970-01-01T00:00:00Z\",\"epoch\":1,\"synced\":0,\"event\":\"a\",\"prev\":\"{zeros}\""
+        );
+        assert!(text.starts_with(&body), "{text}");
+        // printf %s BODY | sha256sum
+        let hash = "6c9bdde429b3409e9ff24336059b735ce5c50f6557361fe6e6d20028ffbdee88";
+        assert_eq!(&text[body.len()..], format!(",\"hash\":\"{hash}\"}}\n"));
+    }
+
+    #[test]
+    fn a_chain_cut_anywhere_keeps_its_whole_records() {
+        let bytes = lines(&["a", "b", "c"], &[0, 1, 2]);
+        let ends: Vec<usize> =
+            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        for cut in 0..=bytes.len() {
+            let (read, flaw) = scan(&bytes[..cut]);
+            assert_eq!(read.len(), ends.iter().filter(|end| **end <= cut).count(), "cut at {cut}");
+            match flaw {
+                None => assert!(cut == 0 || ends.contains(&cut)),
+                Some(Flaw::Torn(damage)) => {
+                    assert_eq!(damage.line, read.len() as u64 + 1);
+                    assert!(!ends.contains(&cut));
+                }
+                Some(other) => panic!("cut at {cut}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found_and_cut_only_in_the_tail_that_was_not_durable() {
+        // a and b durable before c was written; c and d in one batch.
+        let bytes = lines(&["a", "b", "c", "d"], &[0, 1, 2, 2]);
+        let mut starts = vec![0];
+        starts.extend(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1));
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut broken = bytes.clone();
+                broken[at] ^= 1 << bit;
+                let record = starts.iter().filter(|start| **start <= at).count();
+                let (read, flaw) = scan(&broken);
+                assert_eq!(read.len(), record - 1, "byte {at} bit {bit}");
+                match (record, flaw) {
+                    (1 | 2, Some(Flaw::Damaged(damage))) => {
+                        assert_eq!(damage.line, record as u64);
+                        assert_eq!(damage.byte, starts[record - 1] as u64);
+                    }
+                    (3 | 4, Some(Flaw::Torn(damage))) => assert_eq!(damage.line, record as u64),
+                    (_, other) => panic!("byte {at} bit {bit} of record {record}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn intact_records_in_the_wrong_place_are_refused_even_at_the_end() {
+        let bytes = lines(&["a", "b", "c"], &[0, 1, 2]);
+        let all: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+        for (what, order, line) in [
+            ("doubled", vec![0, 1, 2, 2], 4),
+            ("swapped", vec![0, 2, 1], 2),
+            ("missing", vec![0, 2], 2),
+            ("first missing", vec![1, 2], 1),
+        ] {
+            let moved: Vec<u8> = order.iter().flat_map(|at| all[*at].to_vec()).collect();
+            match scan(&moved).1 {
+                Some(Flaw::Damaged(damage)) => assert_eq!(damage.line, line, "{what}"),
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_hole_before_an_intact_record_of_the_same_batch_is_a_torn_tail() {
+        let bytes = lines(&["a", "b", "c", "d"], &[0, 1, 1, 1]);
+        let ends: Vec<usize> =
+            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        for end in [ends[1] - 10, ends[1], ends[1] + 40] {
+            let mut holed = bytes.clone();
+            holed[ends[0]..end].fill(0);
+            let (read, flaw) = scan(&holed);
+            assert_eq!(read, ["a"]);
+            assert!(matches!(flaw, Some(Flaw::Torn(_))), "{flaw:?}");
+        }
+        // The same hole, but the last record calls the holed one durable.
+        let bytes = lines(&["a", "b", "c"], &[0, 1, 2]);
+        let mut holed = bytes.clone();
+        let ends: Vec<usize> =
+            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        holed[ends[0]..ends[1]].fill(0); // swallows the newline: `c` is glued to the hole
+        assert!(matches!(scan(&holed).1, Some(Flaw::Damaged(_))));
+    }
+
+    #[test]
+    fn a_reader_goes_on_when_a_torn_line_is_completed() {
+        let bytes = lines(&["a", "b"], &[0, 1]);
+        let (first, rest) = bytes.split_at(bytes.len() - 7);
+        let named = tempfile::NamedTempFile::new().expect("temp file");
+        let mut writer = named.reopen().expect("opened");
+        writer.write_all(first).expect("written");
+        let mut scanner = Scanner::new(named.reopen().expect("opened")).expect("scanner");
+        assert_eq!(
+            scanner.next::<String>().expect("intact").map(|line| line.event),
+            Some("a".into())
+        );
+        assert!(matches!(scanner.next::<String>(), Err(Flaw::Torn(_))));
+        writer.write_all(rest).expect("written");
+        assert_eq!(
+            scanner.next::<String>().expect("intact").map(|line| line.event),
+            Some("b".into())
+        );
+        assert!(matches!(scanner.next::<String>(), Ok(None)));
+        assert_eq!(scanner.offset(), bytes.len() as u64);
+    }
+}
