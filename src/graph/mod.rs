@@ -5,13 +5,32 @@
 //! the edges it touches cost.
 
 mod bind;
+mod digest;
 mod expand;
+mod fill;
+mod limits;
+mod names;
+mod order;
+mod rows;
+mod shape;
+#[doc(hidden)]
+pub mod testing;
+mod walk;
 
+use crate::action::{Action, database::Method};
 use crate::estate::Estate;
 use crate::event::{LineId, Outputs, ProviderId, StepId};
-use crate::plan::{Kind, OnFailure, Phase, Plan, StepDef};
-use crate::text::fault::Fault;
-use std::sync::Arc;
+use crate::plan::{Kind, OnFailure, Phase, Plan, StepDef, Work};
+use crate::text::fault::{Fault, Severity};
+use rows::Rows;
+use shape::Shape;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+/// More steps than this are refused: ids and tables stay small.
+const MAX_STEPS: u64 = 1_000_000;
+/// More edges than this are refused, with the need that makes them.
+const MAX_EDGES: u64 = 2_000_000;
 
 /// A limit: `steps`, a kind's, or a named resource's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +43,27 @@ pub struct RoleId(pub u32);
 /// A protected service, with `per: line` one for each line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u32);
+
+impl RoleId {
+    /// The position in [`Graph::roles`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl ServiceId {
+    /// The position in [`Graph::services`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl LimitId {
+    /// The position in the table of limits.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What a step does to a provider or role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +121,18 @@ pub struct RoleInfo {
 #[derive(Debug)]
 pub struct Graph {
     plan: Arc<Plan>,
-    // GRAPH helper: the tables.
+    shape: Shape,
+    needs: Rows<StepId>,
+    dependents: Rows<StepId>,
+    topological: Vec<StepId>,
+    names: names::Names,
+    limits: limits::Limits,
+    checkpoints: BTreeMap<String, Vec<StepId>>,
+    /// By line: its data flows back after a switch (every transfer of it replicates).
+    flows_back: Vec<bool>,
+    looked_up: Vec<(StepId, StepId, crate::text::Span)>,
+    warnings: Vec<Fault>,
+    digest: OnceLock<String>,
 }
 
 /// A list of faults that is not empty of errors.
@@ -95,9 +146,50 @@ impl Graph {
     /// Every fault found, in written order; warnings of a graph that compiles are in
     /// [`Graph::warnings`]. Cycles are found here too (section 4.1), shown as the path.
     pub fn compile(plan: Arc<Plan>, estate: Option<&Estate>) -> Result<Self, Faults> {
-        let _ = estate;
-        let _ = plan;
-        todo!()
+        let mut faults = Vec::new();
+        if plan.steps.is_empty() {
+            faults.push(Fault::error(
+                "no-steps",
+                crate::text::Span::default(),
+                "the plan has no step",
+            ));
+            return Err(faults);
+        }
+        let shape = Shape::of(&plan, &mut faults);
+        let needs = expand::needs(&plan, &shape, &mut faults);
+        let dependents = needs.transposed(shape.len());
+        let topological = order::topological(&needs, &dependents, shape.len());
+        if topological.len() < shape.len() {
+            let name = |step| full_name(&plan, &shape, step);
+            let def_of = |step| shape.def_index(step);
+            let found = order::cycles(&plan, &needs, &topological, shape.len(), &name, &def_of);
+            faults.extend(found);
+        }
+        let limits = limits::build(&plan, &mut faults);
+        let looked_up = fill::check(&plan, &shape, &mut faults);
+        let names = names::build(&plan, &shape, estate, &mut faults);
+        let checkpoints = checkpoints(&plan, &shape, &mut faults);
+        bind::check(&plan, &shape, estate, &mut faults);
+        let flows_back = flows_back(&plan, &shape);
+        faults.sort_by_key(|fault| fault.span);
+        let graph = Self {
+            plan,
+            shape,
+            needs,
+            dependents,
+            topological,
+            names,
+            limits,
+            checkpoints,
+            flows_back,
+            looked_up,
+            warnings: Vec::new(),
+            digest: OnceLock::new(),
+        };
+        if faults.iter().any(|fault| fault.severity == Severity::Error) {
+            return Err(faults);
+        }
+        Ok(Self { warnings: faults, ..graph })
     }
 
     /// The plan it came from.
@@ -106,11 +198,11 @@ impl Graph {
     }
     /// Warnings and notes of the compilation.
     pub fn warnings(&self) -> &[Fault] {
-        todo!()
+        &self.warnings
     }
     /// Number of steps.
     pub fn len(&self) -> usize {
-        todo!()
+        self.shape.len()
     }
     /// Whether there is no step (never: a plan has at least one).
     pub fn is_empty(&self) -> bool {
@@ -122,69 +214,89 @@ impl Graph {
     }
     /// `transfer[geotrust]`
     pub fn name(&self, step: StepId) -> String {
-        let _ = step;
-        todo!()
+        full_name(&self.plan, &self.shape, step)
     }
     /// The step of that full name.
     pub fn find(&self, name: &str) -> Option<StepId> {
-        let _ = name;
-        todo!()
+        let (def, values) = match name.split_once('[') {
+            Some((def, values)) => (def, values.strip_suffix(']')?),
+            None => (name, ""),
+        };
+        let span = &self.shape.spans[*self.shape.by_name.get(def)? as usize];
+        if span.digits.is_empty() {
+            return (!name.contains('[')).then_some(StepId(span.first));
+        }
+        let mut id = span.first;
+        let mut values = values.split(',');
+        for digit in &span.digits {
+            id += digit.stride * digit.places.get(values.next()?)?;
+        }
+        values.next().is_none().then_some(StepId(id))
     }
     /// The steps that a name in a command means: a full name, or every instance of a bare one.
     /// Empty when there is none; the caller suggests with `near`.
     pub fn named(&self, name: &str) -> Vec<StepId> {
-        let _ = name;
-        todo!()
+        match self.shape.by_name.get(name) {
+            Some(def) => self.shape.spans[*def as usize].ids().collect(),
+            None => self.find(name).into_iter().collect(),
+        }
+    }
+    /// Every instance of a definition, by its place in the plan's `steps`.
+    pub fn instances(&self, def: usize) -> impl Iterator<Item = StepId> + Clone + use<> {
+        let (first, size) =
+            self.shape.spans.get(def).map_or((0, 0), |span| (span.first, span.size));
+        (first..first + size).map(StepId)
     }
     /// The definition.
     pub fn def(&self, step: StepId) -> &StepDef {
-        let _ = step;
-        todo!()
+        &self.plan.steps[self.shape.def_index(step)]
     }
     /// Place of the definition in the plan's `steps`.
     pub fn def_index(&self, step: StepId) -> usize {
-        let _ = step;
-        todo!()
+        self.shape.def_index(step)
     }
     /// Variable and value of each `for_each` variable of the step, in written order.
     pub fn bindings(&self, step: StepId) -> impl Iterator<Item = (&str, &str)> {
-        let _ = step;
-        std::iter::empty()
+        let places = self.shape.values(step);
+        self.def(step)
+            .over
+            .iter()
+            .zip(places)
+            .map(|(over, place)| (over.variable.value.as_str(), over.values[place].as_str()))
     }
     /// Its product line.
     pub fn line(&self, step: StepId) -> Option<LineId> {
-        let _ = step;
-        todo!()
+        self.shape.line(step)
     }
     /// A line's name.
     pub fn line_name(&self, line: LineId) -> &str {
-        let _ = line;
-        todo!()
+        &self.plan.lines[line.index()].name.value
     }
     /// The line of that name.
     pub fn find_line(&self, name: &str) -> Option<LineId> {
-        let _ = name;
-        todo!()
+        self.shape.lines.get(name).copied()
     }
     /// Number of lines.
     pub fn line_count(&self) -> usize {
-        todo!()
+        self.plan.lines.len()
     }
     /// What the step needs directly: written needs and serial edges, each once, ascending. Phase
-    /// edges are included: a later phase's sources need the sinks of the earlier one; where that
-    /// would square, they go through every step of the phase by a virtual rule, see [`Graph::phase_gate`].
+    /// edges are included: the steps of a phase that need none of it need those of the phase
+    /// before that none of it needs, so that all of a phase lies behind all of the one before.
     pub fn needs(&self, step: StepId) -> &[StepId] {
-        let _ = step;
-        todo!()
+        self.needs.row(step.index())
     }
-    /// Who needs the step directly.
+    /// Who needs the step directly, ascending.
     pub fn dependents(&self, step: StepId) -> &[StepId] {
-        let _ = step;
-        todo!()
+        self.dependents.row(step.index())
+    }
+    /// Number of edges.
+    pub fn edge_count(&self) -> usize {
+        self.needs.items()
     }
     /// Every step once, needs before dependents.
     pub fn topological(&self) -> &[StepId] {
-        todo!()
+        &self.topological
     }
     /// Shorthand for the definition's kind.
     pub fn kind(&self, step: StepId) -> Kind {
@@ -196,74 +308,78 @@ impl Graph {
     }
     /// What a failure for good of this step does (plan's default, notices hold, no line: whole run).
     pub fn on_failure(&self, step: StepId) -> OnFailure {
-        let _ = step;
-        todo!()
+        let def = self.def(step);
+        let default = if def.kind == Kind::Notify { OnFailure::Hold } else { self.plan.on_failure };
+        match def.on_failure.unwrap_or(default) {
+            OnFailure::RollbackLine if self.line(step).is_none() => OnFailure::Rollback,
+            policy => policy,
+        }
     }
     /// Limits that the step takes one of: `steps`, its kind's if limited, its `uses`. Gates and
     /// manual steps take none.
     pub fn limits(&self, step: StepId) -> &[LimitId] {
-        let _ = step;
-        todo!()
+        &self.limits.of_def[self.shape.def_index(step)]
     }
     /// How many of a limit at once.
     pub fn limit(&self, limit: LimitId) -> u32 {
-        let _ = limit;
-        todo!()
+        self.limits.table[limit.index()].1
     }
     /// The limit's name, for `waits_for`.
     pub fn limit_name(&self, limit: LimitId) -> &str {
-        let _ = limit;
-        todo!()
+        &self.limits.table[limit.index()].0
     }
     /// Number of limits.
     pub fn limit_count(&self) -> usize {
-        todo!()
+        self.limits.table.len()
     }
     /// Providers.
     pub fn providers(&self) -> &[ProviderInfo] {
-        todo!()
+        &self.names.providers
     }
     /// The provider of that full name (`ocsp@to/ocsp-1[geotrust]`).
     pub fn find_provider(&self, name: &str) -> Option<ProviderId> {
-        let _ = name;
-        todo!()
+        self.names.provider_ids.get(name).copied()
     }
     /// Protected services (of lines).
     pub fn services(&self) -> &[ServiceInfo] {
-        todo!()
+        &self.names.services
     }
     /// Roles at sites.
     pub fn roles(&self) -> &[RoleInfo] {
-        todo!()
+        &self.names.roles
     }
-    /// What the step does to providers.
+    /// What the step does to providers, ascending, each once.
     pub fn effects(&self, step: StepId) -> &[(ProviderId, Effect)] {
-        let _ = step;
-        todo!()
+        self.names.effects.row(step.index())
     }
-    /// What the step does to roles.
+    /// What the step does to roles, ascending, each once.
     pub fn role_effects(&self, step: StepId) -> &[(RoleId, Effect)] {
-        let _ = step;
-        todo!()
+        self.names.role_effects.row(step.index())
     }
     /// Whether a rollback over the step, once begun, is not offered: `point_of_no_return`, or a
-    /// `reopen` in a plan with lines.
+    /// `reopen` in a plan with lines whose data does not flow back.
     pub fn is_point_of_no_return(&self, step: StepId) -> bool {
-        let _ = step;
-        todo!()
+        let def = self.def(step);
+        if def.point_of_no_return {
+            return true;
+        }
+        let flows_back = match self.line(step) {
+            Some(line) => self.flows_back[line.index()],
+            None => self.flows_back.iter().all(|flows| *flows),
+        };
+        def.kind == Kind::Reopen && !self.plan.lines.is_empty() && !flows_back
     }
     /// The steps that carry the checkpoint of that name.
     pub fn checkpoint(&self, name: &str) -> Option<&[StepId]> {
-        let _ = name;
-        todo!()
+        self.checkpoints.get(name).map(Vec::as_slice)
     }
     /// Names of all checkpoints.
     pub fn checkpoints(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.checkpoints.keys().map(String::as_str)
     }
     /// Hex SHA-256 over everything a journal relies on: step names, needs, effects, limits, policies.
     pub fn digest(&self) -> String {
-        todo!()
+        self.digest.get_or_init(|| digest::of(self)).clone()
     }
 
     /// The texts of the step's action filled: what an executor is handed. `outputs` finds the
@@ -277,7 +393,127 @@ impl Graph {
         template: &crate::plan::template::Template,
         outputs: &dyn Fn(StepId) -> Option<&'a Outputs>,
     ) -> Result<String, String> {
-        let _ = (step, template, outputs);
-        todo!()
+        fill::fill(&self.plan, &self.shape, step, template, outputs)
+    }
+
+    /// What makes the plan need an estate, said in a word: a site, host or service that it names;
+    /// none when it names nothing of the kind.
+    pub fn needs_estate(&self) -> Option<String> {
+        bind::needs_estate(&self.plan)
+    }
+}
+
+fn full_name(plan: &Plan, shape: &Shape, step: StepId) -> String {
+    let def = &plan.steps[shape.def_index(step)];
+    let mut name = def.name.value.clone();
+    for (index, (over, place)) in def.over.iter().zip(shape.values(step)).enumerate() {
+        name.push(if index == 0 { '[' } else { ',' });
+        name.push_str(&over.values[place]);
+    }
+    if !def.over.is_empty() {
+        name.push(']');
+    }
+    name
+}
+
+fn checkpoints(
+    plan: &Plan,
+    shape: &Shape,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<String, Vec<StepId>> {
+    let mut checkpoints: BTreeMap<String, Vec<StepId>> = BTreeMap::new();
+    for (def, span) in plan.steps.iter().zip(&shape.spans) {
+        let Some(name) = &def.checkpoint else { continue };
+        if checkpoints.insert(name.value.clone(), span.ids().collect()).is_some() {
+            let what = format!("checkpoint `{}` stands at two steps", name.value);
+            let fault = Fault::error("duplicate-name", name.span, what)
+                .hint("a checkpoint is reached when one step's last instance has ended");
+            faults.push(fault);
+        }
+    }
+    checkpoints
+}
+
+fn flows_back(plan: &Plan, shape: &Shape) -> Vec<bool> {
+    let mut transfers = vec![(0_u32, 0_u32); plan.lines.len()];
+    for (def, span) in plan.steps.iter().zip(&shape.spans) {
+        if def.kind != Kind::Transfer {
+            continue;
+        }
+        let replicates = matches!(
+            &def.work,
+            Work::Act { act: Action::DatabaseTransfer(it), .. } if it.method == Method::Replicate
+        );
+        let mut count = |line: usize| {
+            transfers[line].0 += 1;
+            transfers[line].1 += u32::from(replicates);
+        };
+        match &span.line {
+            Some((_, lines)) => lines.iter().for_each(|line| {
+                if line.index() < plan.lines.len() {
+                    count(line.index());
+                }
+            }),
+            None => (0..plan.lines.len()).for_each(count),
+        }
+    }
+    transfers.iter().map(|(all, replicating)| *all > 0 && all == replicating).collect()
+}
+
+/// The known name that was probably meant.
+pub(crate) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut best: Option<(usize, &str)> = None;
+    for other in known {
+        let distance = strsim::damerau_levenshtein(name, other);
+        let allowed = name.chars().count().max(other.chars().count()) / 3;
+        if distance <= allowed.max(1) && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, other));
+        }
+    }
+    best.map(|(_, other)| other)
+}
+
+/// What was probably meant, else what there is.
+pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
+    let known: Vec<&str> = known.collect();
+    match near(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("there are no {what}"),
+        None => format!("{what}: {}", listed(&known)),
+    }
+}
+
+/// Names in backticks, at most five of them.
+pub(crate) fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let mut shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    if names.len() > SHOWN {
+        shown.push(format!("{} more", names.len() - SHOWN));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::PlanBuilder;
+
+    #[test]
+    fn names_lead_back_to_steps() {
+        let graph = PlanBuilder::new()
+            .lines(["a", "b"])
+            .step("s", |s| s.each("line", ["a", "b"]).each("host", ["x", "y"]))
+            .step("t", |s| s)
+            .graph();
+        let names: Vec<String> = graph.steps().map(|step| graph.name(step)).collect();
+        assert_eq!(names, ["s[a,x]", "s[a,y]", "s[b,x]", "s[b,y]", "t"]);
+        for step in graph.steps() {
+            assert_eq!(graph.find(&graph.name(step)), Some(step));
+        }
+        assert_eq!(graph.named("s").len(), 4);
+        assert_eq!(graph.named("s[b,x]").len(), 1);
+        for wrong in ["s[a]", "s[a,x,y]", "s[a,x", "t[]", "t[a]", "u", "s[]", "s", "s[a,z]"] {
+            assert_eq!(graph.find(wrong), None, "{wrong}");
+        }
+        assert_eq!(graph.line(graph.named("s[b,x]")[0]), graph.find_line("b"));
     }
 }
