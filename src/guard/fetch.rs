@@ -1,0 +1,229 @@
+//! Fetches answers of OCSP, CRL and seal services, each over a connection of its own, and judges
+//! what HTTP itself shows.
+//!
+//! Not known here: what the bodies mean.
+
+use super::finding::found;
+use crate::health::Finding;
+use crate::net::{self, Ask, NetError, Reply};
+use bytes::Bytes;
+use hyper::Method;
+use std::time::Duration;
+
+/// An OCSP answer is small.
+const OCSP_LIMIT: usize = 64 << 10;
+/// A CRL may be large, but not without end.
+const CRL_LIMIT: usize = 64 << 20;
+/// A page.
+const SEAL_LIMIT: usize = 1 << 20;
+/// Clients of a URL this long send POST instead (RFC 9919).
+const GET_LIMIT: usize = 255;
+
+/// How an OCSP question travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum How {
+    /// In a POST.
+    Post,
+    /// In the path of a GET, base64 as it is.
+    Get,
+    /// In the path of a GET, `+`, `/` and `=` percent-encoded.
+    GetEncoded,
+}
+
+/// What came back, with what HTTP showed. Failures of HTTP are errors.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetched {
+    pub(crate) body: Bytes,
+    pub(crate) took: Duration,
+    /// Nothing that makes the answer wrong.
+    pub(crate) findings: Vec<Finding>,
+    /// Content type, lower case, without parameters.
+    pub(crate) content_type: String,
+    /// `max-age` of Cache-Control, seconds.
+    pub(crate) max_age: Option<i64>,
+}
+
+/// Unix seconds, now.
+pub(crate) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Codes of one protocol for what HTTP shows.
+struct Names {
+    unreachable: &'static str,
+    slow: &'static str,
+    truncated: &'static str,
+    oversize: &'static str,
+    http: &'static str,
+}
+
+const OCSP: Names = Names {
+    unreachable: "ocsp-unreachable",
+    slow: "ocsp-slow",
+    truncated: "ocsp-truncated",
+    oversize: "ocsp-oversize",
+    http: "ocsp-http-status",
+};
+const CRL: Names = Names {
+    unreachable: "crl-unreachable",
+    slow: "crl-slow",
+    truncated: "crl-truncated",
+    oversize: "crl-size",
+    http: "crl-http-status",
+};
+const SEAL: Names = Names {
+    unreachable: "seal-unreachable",
+    slow: "seal-slow",
+    truncated: "seal-truncated",
+    oversize: "seal-oversize",
+    http: "seal-http",
+};
+
+/// Asks an OCSP responder.
+pub(crate) async fn ocsp(
+    url: &str,
+    request: &[u8],
+    how: How,
+    timeout: Duration,
+) -> Result<Fetched, Finding> {
+    let ask = match how {
+        How::Post => {
+            Ask::with_body(Method::POST, url, "application/ocsp-request", request.to_vec())
+        }
+        How::Get | How::GetEncoded => Ask::get(get_url(url, request, how == How::GetEncoded)),
+    };
+    let mut fetched = fetch(ask.within(timeout).at_most(OCSP_LIMIT), &OCSP).await?;
+    if fetched.content_type != "application/ocsp-response" {
+        fetched.findings.push(found(
+            "ocsp-content-type",
+            format!("its content type is `{}`", printable(&fetched.content_type)),
+        ));
+    }
+    Ok(fetched)
+}
+
+/// Whether a GET for this request is short enough for clients to use it.
+pub(crate) fn fits_get(request: &[u8]) -> bool {
+    request.len().div_ceil(3) * 4 <= GET_LIMIT
+}
+
+/// Fetches a CRL.
+pub(crate) async fn crl(url: &str, timeout: Duration) -> Result<Fetched, Finding> {
+    let mut fetched = fetch(Ask::get(url).within(timeout).at_most(CRL_LIMIT), &CRL).await?;
+    if fetched.content_type != "application/pkix-crl" {
+        fetched.findings.push(found(
+            "crl-content-type",
+            format!("its content type is `{}`", printable(&fetched.content_type)),
+        ));
+    }
+    Ok(fetched)
+}
+
+/// Fetches a page.
+pub(crate) async fn seal(url: &str, timeout: Duration) -> Result<Fetched, Finding> {
+    fetch(Ask::get(url).within(timeout).at_most(SEAL_LIMIT), &SEAL).await
+}
+
+async fn fetch(ask: Ask, names: &Names) -> Result<Fetched, Finding> {
+    let reply = net::fetch(&ask).await.map_err(|error| failure(&error, names))?;
+    if reply.status != 200 {
+        return Err(found(names.http, format!("it answers with HTTP status {}", reply.status)));
+    }
+    let mut findings = Vec::new();
+    if names.http == OCSP.http
+        && let Some(skew) = skew(&reply)
+        && skew.abs() > 60
+    {
+        findings.push(found("ocsp-clock-skew", format!("its clock is {skew} s off")));
+    }
+    let content_type = reply.header("content-type").unwrap_or("");
+    let content_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let max_age = reply.header("cache-control").and_then(max_age);
+    Ok(Fetched { body: reply.body, took: reply.took, findings, content_type, max_age })
+}
+
+fn failure(error: &NetError, names: &Names) -> Finding {
+    let code = match error {
+        NetError::Request(_) | NetError::Connect(_) => names.unreachable,
+        NetError::TimedOut { sent: false } => names.unreachable,
+        NetError::TimedOut { sent: true } => names.slow,
+        NetError::Lost(_) => names.truncated,
+        NetError::TooLarge(_) => names.oversize,
+    };
+    found(code, error.to_string())
+}
+
+/// Seconds that the server's clock is ahead of ours.
+fn skew(reply: &Reply) -> Option<i64> {
+    let date = jiff::fmt::rfc2822::parse(reply.header("date")?).ok()?;
+    Some(date.timestamp().as_second() - now())
+}
+
+fn max_age(value: &str) -> Option<i64> {
+    value
+        .split(',')
+        .filter_map(|part| part.trim().strip_prefix("max-age="))
+        .find_map(|seconds| seconds.parse().ok())
+}
+
+/// A foreign text, safe to show and short.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(60).collect()
+}
+
+fn get_url(base: &str, request: &[u8], encoded: bool) -> String {
+    let mut url = base.trim_end_matches('/').to_owned();
+    url.push('/');
+    for char in base64(request).chars() {
+        match char {
+            '+' if encoded => url.push_str("%2B"),
+            '/' if encoded => url.push_str("%2F"),
+            '=' if encoded => url.push_str("%3D"),
+            char => url.push(char),
+        }
+    }
+    url
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+        let word = word << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            match place <= chunk.len() {
+                true => text.push(char::from(DIGITS[(word >> (18 - 6 * place)) as usize & 63])),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (text, expected) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn a_get_url_has_one_slash_before_the_request() {
+        let request = [0xfb, 0xff, 0xfe];
+        assert_eq!(get_url("http://h/ocsp/", &request, false), "http://h/ocsp/+//+");
+        assert_eq!(get_url("http://h/ocsp", &request, true), "http://h/ocsp/%2B%2F%2F%2B");
+    }
+
+    #[test]
+    fn max_age_is_found_among_others() {
+        assert_eq!(max_age("public, max-age=30, no-transform"), Some(30));
+        assert_eq!(max_age("no-store"), None);
+    }
+}
