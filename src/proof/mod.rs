@@ -1,6 +1,8 @@
 //! What `check` proves before anything runs.
 
+mod closure;
 mod domain;
+pub mod protection;
 mod rollback;
 
 use crate::event::StepId;

@@ -1,0 +1,186 @@
+//! A temporary directory in which the binary itself is run.
+
+#![expect(dead_code, reason = "each test binary uses a part of it")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A directory of its own, gone when the test passes.
+pub struct Space {
+    dir: tempfile::TempDir,
+}
+
+/// What a finished command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    /// Panics with everything that was said unless the exit code is this one.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Panics unless the text stands on stdout or stderr.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "`{text}` is missing in\nstdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// The last line of stdout that is a JSON object.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let whole = serde_json::from_str(&self.stdout);
+        if let Ok(value) = whole {
+            return value;
+        }
+        self.stdout
+            .lines()
+            .rev()
+            .find_map(|line| serde_json::from_str(line).ok())
+            .unwrap_or_else(|| panic!("no JSON in\n{}\n{}", self.stdout, self.stderr))
+    }
+}
+
+impl Space {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(&path, text).expect("a written file");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
+        command.args(args).current_dir(self.path()).stdin(Stdio::null()).env("NO_COLOR", "1");
+        command
+    }
+
+    /// Runs to the end.
+    pub fn run(&self, args: &[&str]) -> Said {
+        let output = self.command(args).output().expect("the binary starts");
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts, and goes on beside the test.
+    pub fn start(&self, args: &[&str]) -> Going {
+        let log = fs::File::create(self.file("stderr.log")).expect("a log");
+        let mut child = self
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Going { child, stdout, seen: String::new(), log: self.file("stderr.log") }
+    }
+}
+
+/// A command that is going on; killed when the test fails.
+pub struct Going {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    seen: String,
+    log: PathBuf,
+}
+
+impl Going {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads stdout until a line holds the text, and returns that line.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.stdout.read_line(&mut line).expect("readable output");
+            if read == 0 {
+                let stderr = fs::read_to_string(&self.log).unwrap_or_default();
+                panic!("it ended before it said `{text}`:\n{}\n{stderr}", self.seen);
+            }
+            self.seen.push_str(&line);
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Reads to the end and waits for it.
+    pub fn end(mut self) -> Said {
+        let mut line = String::new();
+        while self.stdout.read_line(&mut line).expect("readable output") > 0 {
+            self.seen.push_str(&line);
+            line.clear();
+        }
+        let status = self.child.wait().expect("it ends");
+        Said {
+            code: status.code().unwrap_or(-1),
+            stdout: std::mem::take(&mut self.seen),
+            stderr: fs::read_to_string(&self.log).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks every 20 ms until it is so; panics after the bound. For states that announce themselves to
+/// nobody, such as a file that another process writes.
+#[track_caller]
+pub fn eventually<T>(what: &str, bound: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(begun.elapsed() < bound, "{what}: not within {bound:?}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
