@@ -1,0 +1,328 @@
+//! Opens a run and puts the loop together: journal, world, guard, lane, signals.
+//!
+//! Not known here: what the loop does, how a plan is read, who listens at the door.
+
+use super::clock::Clock;
+use super::fault::{BadFault, Faults, FaultyWorld};
+use super::guards::GuardLink;
+use super::inbox::{Door, Listeners, ProgressBook};
+use super::world::{RealWorld, World};
+use super::{Bug, Exit, Log, Loop, Manner, Parts, RunnerEnd, signals};
+use crate::estate::Estate;
+use crate::event::{Event, Header, Person, Record, Seq};
+use crate::graph::Graph;
+use crate::guard::GuardError;
+use crate::journal::replay::Cut;
+use crate::journal::rundir::RunDir;
+use crate::journal::{Journal, JournalError};
+use crate::run::Run;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// What a run is begun with.
+#[derive(Debug)]
+pub struct StartOptions {
+    /// The compiled plan.
+    pub graph: Arc<Graph>,
+    /// The estate that it is bound to; none for a plan that needs none.
+    pub estate: Option<Arc<Estate>>,
+    /// The first record. Its options say whether this is a rehearsal, and which faults it has.
+    pub header: Header,
+    /// Where the run is kept.
+    pub run_dir: RunDir,
+    /// Stay when only a person can go on (a terminal, `--wait`), instead of exit 4.
+    pub wait: bool,
+    /// Leave when only a moment is waited for (`--exit-between`).
+    pub exit_between: bool,
+    /// Listen to SIGINT, SIGTERM and SIGHUP.
+    pub signals: bool,
+}
+
+/// What a run is taken up with.
+#[derive(Debug)]
+pub struct ResumeOptions {
+    /// Where the run is kept.
+    pub run_dir: RunDir,
+    /// Who takes it up.
+    pub by: Person,
+    /// As in [`StartOptions`].
+    pub wait: bool,
+    /// As in [`StartOptions`].
+    pub exit_between: bool,
+    /// As in [`StartOptions`].
+    pub signals: bool,
+}
+
+/// Why no runner came to be. Nothing was done.
+#[derive(Debug)]
+pub enum StartError {
+    /// The run directory: another runner has it, it is damaged, cannot be written, ...
+    Journal(JournalError),
+    /// Faults that cannot be had.
+    Faults(Vec<BadFault>),
+    /// Certificates of the estate that the guard cannot use.
+    Guard(GuardError),
+    /// The estate allows no such run.
+    Refused(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(error) => error.fmt(out),
+            Self::Faults(bad) => {
+                for (place, fault) in bad.iter().enumerate() {
+                    let separator = if place == 0 { "" } else { "\n" };
+                    write!(out, "{separator}{fault}")?;
+                }
+                Ok(())
+            }
+            Self::Guard(error) => error.fmt(out),
+            Self::Refused(why) => out.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<GuardError> for StartError {
+    fn from(error: GuardError) -> Self {
+        Self::Guard(error)
+    }
+}
+
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// What `resume` finds.
+#[derive(Debug)]
+pub enum Resumption {
+    /// The run goes on.
+    Goes(Box<Runner>),
+    /// It is closed: nothing is done, and the exit code is that of its end.
+    Finished(Box<RunnerEnd>, Box<Header>),
+}
+
+/// A run with its lock taken and its journal open, about to go.
+pub struct Runner {
+    looping: Loop<Journal>,
+    first: Vec<Record>,
+    door: Door,
+    run: Run,
+    estate: Option<Arc<Estate>>,
+    header: Header,
+    cut: Option<Cut>,
+    faults: Faults,
+    signals: bool,
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Runner").field("door", &self.door).finish_non_exhaustive()
+    }
+}
+
+impl Log for Journal {
+    fn append(&mut self, at: Timestamp, event: Event) -> Record {
+        Self::append(self, at, event)
+    }
+    fn durable(&self) -> Seq {
+        Self::durable(self)
+    }
+    async fn synced(&mut self) -> Result<Seq, String> {
+        Self::synced(self).await.map_err(|lost| lost.to_string())
+    }
+}
+
+/// Begins a run. To be called on a tokio runtime.
+///
+/// # Errors
+/// Nothing was done then.
+pub fn start(options: StartOptions) -> Result<Runner, StartError> {
+    let StartOptions { graph, estate, header, run_dir, wait, exit_between, signals } = options;
+    let faults = checked(&header, &graph, estate.as_deref())?;
+    let clock = Clock::system();
+    let (journal, first) = Journal::create(&run_dir, &graph, header.clone(), clock.now())?;
+    let mut run = Run::new(Arc::clone(&graph));
+    for record in &first {
+        run.apply(record).map_err(|impossible| JournalError::Impossible { why: impossible.0 })?;
+    }
+    let by = header.by.clone();
+    let manner = Manner { wait, exit_between, by: Some(by), ..Manner::default() };
+    let taken = Taken { run_dir, header, estate, run, journal, first, cut: None };
+    Runner::assemble(taken, manner, faults, clock, signals)
+}
+
+/// Takes a run up again, from its journal alone. To be called on a tokio runtime.
+///
+/// # Errors
+/// Nothing was done then.
+pub fn resume(options: ResumeOptions) -> Result<Resumption, StartError> {
+    let ResumeOptions { run_dir, by, wait, exit_between, signals } = options;
+    let clock = Clock::system();
+    let resumed = Journal::resume(&run_dir, &by.login, clock.now())?;
+    let replayed = resumed.replayed;
+    let (Some(journal), Some(opened)) = (resumed.journal, resumed.opened) else {
+        let outcome = replayed.run.outcome().unwrap_or(crate::event::Outcome::Stuck);
+        let end = RunnerEnd { exit: Exit::Closed(outcome), run: replayed.run };
+        return Ok(Resumption::Finished(Box::new(end), Box::new(replayed.header)));
+    };
+    let faults = checked(&replayed.header, &replayed.graph, replayed.estate.as_deref())?;
+    let manner = Manner { wait, exit_between, by: Some(by), ..Manner::default() };
+    let taken = Taken {
+        run_dir,
+        header: replayed.header,
+        estate: replayed.estate,
+        run: replayed.run,
+        journal,
+        first: vec![opened],
+        cut: resumed.cut,
+    };
+    let runner = Runner::assemble(taken, manner, faults, clock, signals)?;
+    Ok(Resumption::Goes(Box::new(runner)))
+}
+
+/// What a production estate does not allow, and the faults that are asked for.
+fn checked(header: &Header, graph: &Graph, estate: Option<&Estate>) -> Result<Faults, StartError> {
+    if let Some(estate) = estate.filter(|estate| estate.production && header.options.rehearsal) {
+        let why =
+            format!("estate `{}` is a production estate: it is not rehearsed on", estate.name);
+        return Err(StartError::Refused(why));
+    }
+    Faults::read(&header.options.faults, graph, estate).map_err(StartError::Faults)
+}
+
+/// A run with its lock taken.
+struct Taken {
+    run_dir: RunDir,
+    header: Header,
+    estate: Option<Arc<Estate>>,
+    run: Run,
+    journal: Journal,
+    first: Vec<Record>,
+    cut: Option<Cut>,
+}
+
+impl Runner {
+    fn assemble(
+        taken: Taken,
+        mut manner: Manner,
+        faults: Faults,
+        clock: Clock,
+        signals: bool,
+    ) -> Result<Self, StartError> {
+        let Taken { run_dir, header, estate, run, journal, first, cut } = taken;
+        let graph = Arc::clone(run.graph());
+        let inbox = mpsc::unbounded_channel();
+        let (durable, durable_now) = watch::channel(journal.durable());
+        let (listeners, progress) = (Listeners::default(), ProgressBook::default());
+        manner.rehearsal = header.options.rehearsal;
+        // Already durable: it was killed for it once.
+        manner.kill_at = faults.kill_at().filter(|record| *record > journal.durable());
+        manner.guard_hangs = faults.guard_hangs() && journal.epoch() == 1;
+        let guard = match &estate {
+            Some(estate) => GuardLink::start(&graph, estate, inbox.0.clone())?,
+            None => GuardLink::none(),
+        };
+        let world = RealWorld {
+            estate: estate.clone().unwrap_or_default(),
+            run_name: header.run.clone(),
+            run_dir: run_dir.clone(),
+            plan_dir: directory_of(&header.plan_path),
+            facts: Arc::new(graph.plan().facts.clone()),
+            window_opens: opens(&graph, &header),
+            guard: guard.clone(),
+            progress: progress.clone(),
+            durable: durable_now.clone(),
+            stops: Arc::default(),
+        };
+        let mut world: Arc<dyn World> = Arc::new(world);
+        if faults.any_step() {
+            world = Arc::new(FaultyWorld::around(world, &faults));
+        }
+        let door = Door {
+            inbox: inbox.0.clone(),
+            listeners: listeners.clone(),
+            guard: guard.clone(),
+            graph,
+            people: Arc::new(estate.as_ref().map_or_else(BTreeMap::new, |e| e.people.clone())),
+            run_dir,
+            progress: progress.clone(),
+            durable: durable_now,
+        };
+        let parts = Parts {
+            run: run.clone(),
+            log: journal,
+            world,
+            guard,
+            clock,
+            manner,
+            inbox,
+            listeners,
+            progress,
+            durable,
+        };
+        let looping = Loop::new(parts);
+        Ok(Self { looping, first, door, run, estate, header, cut, faults, signals })
+    }
+
+    /// The way in for the operators' socket, boards and drivers.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// The run as it stands before the first turn; boards fold the news into a copy of it.
+    pub fn run_so_far(&self) -> &Run {
+        &self.run
+    }
+
+    /// The run's estate.
+    pub fn estate(&self) -> Option<&Arc<Estate>> {
+        self.estate.as_ref()
+    }
+
+    /// The first record.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// A torn tail of the journal that was cut off, to be said.
+    pub fn cut(&self) -> Option<&Cut> {
+        self.cut.as_ref()
+    }
+
+    /// The faults that the lab is to be given, as written.
+    pub fn lab_faults(&self) -> &[String] {
+        self.faults.of_lab()
+    }
+
+    /// Runs until the run or this process has an end.
+    ///
+    /// # Errors
+    /// A bug of the program; nothing impossible was recorded, and the run can be resumed.
+    pub async fn run(self) -> Result<RunnerEnd, Bug> {
+        if self.signals {
+            if let Err(error) = signals::listen(self.door.inbox.clone()) {
+                tracing::warn!(%error, "signals are not caught: Ctrl-C ends the runner at once");
+            }
+        }
+        self.looping.run(self.first).await
+    }
+}
+
+fn directory_of(path: &str) -> PathBuf {
+    Path::new(path).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// When the window opens in this run, shifted as the run is.
+fn opens(graph: &Graph, header: &Header) -> Option<Timestamp> {
+    let window = graph.plan().window.as_ref()?;
+    window.opens.checked_add(SignedDuration::from_secs(header.options.shift_s)).ok()
+}
