@@ -11,6 +11,7 @@ pub mod database;
 pub mod edge;
 pub mod http;
 pub mod manual;
+mod meaning;
 pub mod notify;
 pub mod orders;
 pub mod process;
@@ -18,6 +19,7 @@ pub mod provider;
 pub mod role;
 
 use crate::plan::Kind;
+pub use meaning::Mention;
 
 /// Everything that a step, an undo or a check can do.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +104,13 @@ pub struct Row {
     pub kind: Kind,
     /// One line for the schema and for `cutover help`.
     pub about: &'static str,
+}
+
+impl Row {
+    /// The row of that name.
+    pub fn of(name: &str) -> Option<&'static Self> {
+        TABLE.iter().find(|row| row.name == name)
+    }
 }
 
 /// Every action's name.

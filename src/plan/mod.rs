@@ -2,10 +2,13 @@
 //!
 //! Not known here: the graph, the states of steps, the estate's addresses.
 
+mod fan;
 mod read;
+pub(crate) mod scope;
+mod steps;
 pub mod template;
 
-pub use read::read;
+pub use read::{is_fatal, read};
 
 use crate::action::{Action, Check, Effects, Undo};
 use crate::text::Spanned;

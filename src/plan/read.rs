@@ -1,14 +1,549 @@
 //! From text to a plan: every fault in one go.
 
-use super::Plan;
-use crate::text::fault::Fault;
+use super::scope::Scope;
+use super::{Exclusive, Kind, Line, OnBreach, OnFailure, Plan, Protect, StepDef, Window, steps};
+use crate::text::fault::{Fault, Severity};
+use crate::text::reader::{Fields, Reader};
+use crate::text::tree::{self, Node, Value};
+use crate::text::{Span, Spanned, time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ZonedDateTime};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+
+/// Steps that run at once when `limits` does not say.
+const DEFAULT_STEPS: u32 = 16;
+
+/// Words of other tools, at the top of a plan.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("version", "write `cutover: v1`"),
+    ("jobs", "write `steps`"),
+    ("tasks", "write `steps`"),
+    ("on", "a run is begun by people: `cutover run PLAN`"),
+    ("env", "say `env` in the step that needs it"),
+    ("vars", "write `facts`"),
+    ("variables", "write `facts`"),
+    ("hosts", "hosts and addresses belong to the estate"),
+    ("sites", "sites and addresses belong to the estate"),
+    ("secrets", "secrets belong to the estate"),
+];
+
+/// What the window says, with the zone that its ends were written in.
+pub(crate) struct Ends {
+    pub(crate) opens: ZonedDateTime,
+    pub(crate) closes: ZonedDateTime,
+}
 
 /// Reads a plan's text. `path` is for messages and for relative paths.
 ///
 /// # Errors
 /// Every fault of the file (a syntax fault stands alone).
 pub fn read(path: &Path, text: &str) -> Result<(Plan, Vec<Fault>), Vec<Fault>> {
-    let _ = (path, text);
-    todo!()
+    let root = tree::parse(text).map_err(|fault| vec![fault])?;
+    let mut scope = Scope {
+        reader: Reader::default(),
+        source: text,
+        directory: path.parent().unwrap_or(Path::new("")),
+        lines: BTreeMap::new(),
+        facts: BTreeMap::new(),
+        variables: Vec::new(),
+        outputs: Vec::new(),
+    };
+    let plan = read_root(&root, &mut scope, path, text);
+    let failed = scope.reader.has_errors();
+    let faults = scope.reader.into_faults();
+    match plan {
+        Some(plan) if !failed => Ok((plan, faults)),
+        _ => Err(faults),
+    }
+}
+
+fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) -> Option<Plan> {
+    let Value::Map(_) = root.value else {
+        let what = format!("a plan is a map of fields, not {}", root.sort());
+        scope.reader.report(
+            Fault::error("not-a-plan", root.span, what)
+                .hint("begin with `cutover: v1`, `name:` and `steps:`"),
+        );
+        return None;
+    };
+    let mut fields = scope.reader.fields(root, "a plan")?;
+    if !fields.header("cutover", &mut scope.reader) {
+        let reader = &mut scope.reader;
+        if fields.take("estate").is_some() {
+            let what = "this is an estate, not a plan";
+            reader.report(Fault::error("not-a-plan", root.span, what).hint("say `--estate FILE`"));
+        }
+        return None;
+    }
+    let name =
+        fields.need("name", &mut scope.reader).and_then(|n| scope.reader.spanned(n, "`name`"));
+    let change = fields.take("change").and_then(|n| scope.reader.spanned(n, "`change`"));
+    let window = fields.take("window").and_then(|node| read_window(node, &mut scope.reader));
+    let zones = fields.take("zones").map(|node| read_zones(node, &mut scope.reader));
+    let zones = zones.unwrap_or_else(|| vec![TimeZone::UTC]);
+    let lines = fields.take("lines").map(|node| read_lines(node, &mut scope.reader));
+    let lines = lines.unwrap_or_default();
+    scope.lines = lines.iter().map(|line| (line.name.value.clone(), line.clone())).collect();
+    scope.facts = facts(
+        name.as_ref().map(|name| name.value.as_str()),
+        change.as_ref().map(|change| change.value.as_str()),
+        window.as_ref(),
+        &zones,
+    );
+    if let Some(node) = fields.take("facts") {
+        read_facts(node, scope);
+    }
+    let protect = fields.take("protect").map(|node| read_protect(node, &mut scope.reader));
+    let exclusive = fields.take("exclusive").map(|node| read_exclusive(node, &mut scope.reader));
+    let limits = fields.take("limits").map(|node| read_limits(node, &mut scope.reader));
+    let mut limits = limits.unwrap_or_default();
+    let on_failure =
+        fields.take("on_failure").and_then(|node| read_on_failure(node, &mut scope.reader));
+    let steps_node = fields.need("steps", &mut scope.reader);
+    fields.finish(&mut scope.reader, OTHER_WORDS);
+    let ends = window.as_ref().map(|(_, ends)| ends);
+    let steps = steps_node.map(|node| steps::read(node, scope, ends)).unwrap_or_default();
+    check_limits(&limits, &steps, &mut scope.reader);
+    limits
+        .entry("steps".to_owned())
+        .or_insert(Spanned { value: DEFAULT_STEPS, span: Span::default() });
+    let protect = protect.unwrap_or_default();
+    check_lines_meant(
+        &protect,
+        exclusive.as_deref().unwrap_or_default(),
+        &lines,
+        &mut scope.reader,
+    );
+    Some(Plan {
+        name: name?.value,
+        change: change.map(|change| change.value),
+        window: window.map(|(window, _)| window),
+        zones,
+        lines,
+        protect,
+        exclusive: exclusive.unwrap_or_default(),
+        limits,
+        on_failure: on_failure.unwrap_or_default(),
+        steps,
+        facts: std::mem::take(&mut scope.facts),
+        path: path.to_owned(),
+        source: Arc::from(text),
+    })
+}
+
+fn read_window(node: &Node<'_>, reader: &mut Reader) -> Option<(Window, Ends)> {
+    let mut fields = reader.fields(node, "`window`")?;
+    let end = |name: &'static str, fields: &mut Fields<'_>, reader: &mut Reader| {
+        let node = fields.need(name, reader)?;
+        let text = reader.text(node, &format!("`{name}`"))?;
+        let at = reader.time(node.span, &format!("`{name}`"), time::instant(text))?;
+        Some((at, node.span))
+    };
+    let opens = end("opens", &mut fields, reader);
+    let closes = end("closes", &mut fields, reader);
+    let reserve =
+        fields.take("reserve").map(|node| (reader.duration(node, "`reserve`"), node.span));
+    fields.finish(
+        reader,
+        &[
+            ("zone", "each time carries its own zone"),
+            ("timezone", "each time carries its own zone"),
+        ],
+    );
+    let ((opens, opens_span), (closes, closes_span)) = (opens?, closes?);
+    if closes.timestamp() <= opens.timestamp() {
+        reader.report(
+            Fault::error("window", closes_span, "the window closes before it opens")
+                .also(opens_span, "it opens here"),
+        );
+        return None;
+    }
+    let reserve = match reserve {
+        None => SignedDuration::ZERO,
+        Some((reserve, span)) => {
+            let reserve = reserve?;
+            if reserve >= closes.timestamp().duration_since(opens.timestamp()) {
+                reader.error("window", span, "the reserve is as long as the window itself");
+                return None;
+            }
+            reserve
+        }
+    };
+    let window = Window {
+        opens: opens.timestamp(),
+        closes: closes.timestamp(),
+        reserve,
+        zone: opens.time_zone().clone(),
+        span: node.span,
+    };
+    Some((window, Ends { opens, closes }))
+}
+
+fn read_zones(node: &Node<'_>, reader: &mut Reader) -> Vec<TimeZone> {
+    let names = reader.texts(node, "`zones`").unwrap_or_default();
+    names.iter().filter_map(|name| reader.time(name.span, "`zones`", time::zone(name))).collect()
+}
+
+fn read_lines(node: &Node<'_>, reader: &mut Reader) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let entries = reader.entries(node, "`lines`").unwrap_or_default();
+    if entries.is_empty() && matches!(node.value, Value::Map(_)) {
+        reader.error("empty-value", node.span, "`lines` names no line");
+    }
+    for entry in entries {
+        let name = reader.name(&entry.key.value, entry.key.span, "the line");
+        let facts = match &entry.value.value {
+            Value::Null => BTreeMap::new(),
+            _ => read_line_facts(&entry.value, reader),
+        };
+        if let Some(name) = name {
+            if name.value == "all" || name.value == "none" {
+                reader.error(
+                    "bad-name",
+                    name.span,
+                    format!("a line cannot be called `{}`", name.value),
+                );
+            }
+            lines.push(Line { name, facts });
+        }
+    }
+    lines
+}
+
+fn read_line_facts(node: &Node<'_>, reader: &mut Reader) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::new();
+    for entry in reader.entries(node, "the facts of a line").unwrap_or_default() {
+        let name = reader.name(&entry.key.value, entry.key.span, "the fact");
+        let value = reader.text(&entry.value, &format!("`{}`", entry.key.value));
+        if let (Some(name), Some(value)) = (name, value) {
+            if name.value == "not" {
+                reader.error(
+                    "bad-name",
+                    name.span,
+                    "a fact cannot be called `not`: `where` uses the word",
+                );
+            }
+            facts.insert(name.value, value.to_owned());
+        }
+    }
+    facts
+}
+
+/// The facts that every plan has.
+fn facts(
+    name: Option<&str>,
+    change: Option<&str>,
+    window: Option<&(Window, Ends)>,
+    zones: &[TimeZone],
+) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::new();
+    // Without a name there is a fault already; the look-ups of it are none.
+    facts.insert("name".to_owned(), name.unwrap_or_default().to_owned());
+    if let Some(change) = change {
+        facts.insert("change".to_owned(), change.to_owned());
+    }
+    if let Some((window, _)) = window {
+        let zone = zones.first().cloned().unwrap_or(TimeZone::UTC);
+        for (name, at) in [("opens", window.opens), ("closes", window.closes)] {
+            let at = at.to_zoned_datetime(zone.clone());
+            facts.insert(name.to_owned(), at.strftime("%Y-%m-%d %H:%M %Z").to_string());
+        }
+    }
+    facts
+}
+
+fn read_facts(node: &Node<'_>, scope: &mut Scope<'_>) {
+    for entry in scope.reader.entries(node, "`facts`").unwrap_or_default() {
+        let name = scope.reader.name(&entry.key.value, entry.key.span, "the fact");
+        let value = scope.reader.text(&entry.value, &format!("`{}`", entry.key.value));
+        let (Some(name), Some(value)) = (name, value) else { continue };
+        if matches!(&*name.value, "name" | "change" | "opens" | "closes")
+            || name.value.contains('.')
+        {
+            let what = format!("a fact cannot be called `{}`", name.value);
+            scope.reader.report(
+                Fault::error("bad-name", name.span, what)
+                    .hint("`name`, `change`, `opens` and `closes` are facts of every plan; a name holds no dot"),
+            );
+        } else {
+            scope.facts.insert(name.value, value.to_owned());
+        }
+    }
+}
+
+fn read_per_line(fields: &mut Fields<'_>, reader: &mut Reader) -> bool {
+    fields
+        .take("per")
+        .and_then(|node| reader.word(node, "`per`", &[("line", true)]))
+        .unwrap_or(false)
+}
+
+fn read_protect(node: &Node<'_>, reader: &mut Reader) -> Vec<Protect> {
+    let mut out = Vec::new();
+    for entry in reader.entries(node, "`protect`").unwrap_or_default() {
+        let service = reader.name(&entry.key.value, entry.key.span, "the service");
+        let Some(mut fields) = reader.fields(&entry.value, "a protected service") else { continue };
+        let per_line = read_per_line(&mut fields, reader);
+        let at_least =
+            fields.take("at_least").and_then(|n| reader.number(n, "`at_least`", 1..=1000));
+        let words = [("hold", OnBreach::Hold), ("rollback", OnBreach::Rollback)];
+        let on_breach =
+            fields.take("on_breach").and_then(|n| reader.word(n, "`on_breach`", &words));
+        let providers = fields.take("providers").map(|n| (reader.texts(n, "`providers`"), n.span));
+        fields.finish(reader, &[("at_most", "`at_most` is for roles, under `exclusive`")]);
+        let Some(service) = service else { continue };
+        let at_least = at_least.unwrap_or(1);
+        if let Some((Some(providers), span)) = &providers {
+            check_providers(&service, providers, reader);
+            if providers.len() < at_least as usize {
+                let (there, name) = (providers.len(), &service.value);
+                let what = format!(
+                    "`{name}` has {there} to begin with and must never have fewer than {at_least}"
+                );
+                reader.error("too-few", *span, what);
+            }
+        }
+        out.push(Protect {
+            service,
+            per_line,
+            at_least,
+            on_breach: on_breach.unwrap_or_default(),
+            providers: providers.and_then(|(providers, _)| providers),
+        });
+    }
+    out
+}
+
+fn check_providers(service: &str, providers: &[Spanned<String>], reader: &mut Reader) {
+    for provider in providers {
+        let text = &provider.value;
+        match crate::action::provider::split(text) {
+            None => reader.report(
+                Fault::error("bad-name", provider.span, format!("`{text}` is not a provider"))
+                    .hint(format!("write it like `{service}@from/{service}-1`")),
+            ),
+            Some((other, ..)) if other != service => {
+                let what = format!("`{text}` is a provider of `{other}`, not of `{service}`");
+                reader.error("bad-name", provider.span, what);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn read_exclusive(node: &Node<'_>, reader: &mut Reader) -> Vec<Exclusive> {
+    let mut out = Vec::new();
+    for entry in reader.entries(node, "`exclusive`").unwrap_or_default() {
+        let role = reader.name(&entry.key.value, entry.key.span, "the role");
+        let Some(mut fields) = reader.fields(&entry.value, "an exclusive role") else { continue };
+        let per_line = read_per_line(&mut fields, reader);
+        let at_most = fields.take("at_most").and_then(|n| reader.number(n, "`at_most`", 1..=1000));
+        let holder = fields.take("holder").and_then(|n| reader.spanned(n, "`holder`"));
+        fields.finish(reader, &[("at_least", "`at_least` is for services, under `protect`")]);
+        if let Some(role) = role {
+            out.push(Exclusive { role, per_line, at_most: at_most.unwrap_or(1), holder });
+        }
+    }
+    out
+}
+
+/// `per: line` speaks of lines: a plan without any means something else.
+fn check_lines_meant(
+    protect: &[Protect],
+    exclusive: &[Exclusive],
+    lines: &[Line],
+    reader: &mut Reader,
+) {
+    if !lines.is_empty() {
+        return;
+    }
+    let named = protect.iter().filter(|p| p.per_line).map(|p| &p.service);
+    for name in named.chain(exclusive.iter().filter(|e| e.per_line).map(|e| &e.role)) {
+        let what = format!("`{}` counts per line, and the plan has no `lines`", name.value);
+        reader.report(
+            Fault::error("no-lines", name.span, what).hint("say `lines:`, or leave `per` out"),
+        );
+    }
+}
+
+fn read_limits(node: &Node<'_>, reader: &mut Reader) -> BTreeMap<String, Spanned<u32>> {
+    let mut limits = BTreeMap::new();
+    for entry in reader.entries(node, "`limits`").unwrap_or_default() {
+        let name = reader.name(&entry.key.value, entry.key.span, "the limit");
+        let what = format!("the limit `{}`", entry.key.value);
+        let number = reader.number(&entry.value, &what, 1..=1_000_000);
+        if let (Some(name), Some(value)) = (name, number) {
+            limits.insert(name.value, Spanned { value, span: entry.key.span });
+        }
+    }
+    limits
+}
+
+/// A resource that no step uses is a slip in a name, and so is one without a limit.
+fn check_limits(limits: &BTreeMap<String, Spanned<u32>>, steps: &[StepDef], reader: &mut Reader) {
+    let kind = |name: &str| Kind::ALL.iter().any(|(kind, _)| *kind == name);
+    let used: BTreeSet<&str> =
+        steps.iter().flat_map(|step| step.uses.iter().map(|name| name.value.as_str())).collect();
+    for (name, limit) in limits {
+        if name != "steps" && !kind(name) && !used.contains(name.as_str()) {
+            let mut fault =
+                Fault::warning("unused-limit", limit.span, format!("no step uses `{name}`"));
+            fault.hint = crate::text::near::did_you_mean(
+                name,
+                used.iter().copied().chain(Kind::ALL.iter().map(|(kind, _)| *kind)),
+            )
+            .or_else(|| Some(format!("say `uses: [{name}]` in a step")));
+            reader.report(fault);
+        }
+    }
+    let named = || limits.keys().map(String::as_str).filter(|name| *name != "steps" && !kind(name));
+    for name in steps.iter().flat_map(|step| &step.uses) {
+        if name.value == "steps" || kind(name) {
+            let what = format!("`{}` counts by itself", name.value);
+            reader.report(Fault::error("bad-uses", name.span, what).hint("leave it out of `uses`"));
+        } else if !limits.contains_key(&name.value) {
+            let what = format!("`limits` does not say how many use `{}` at once", name.value);
+            reader.unknown("unknown-limit", name.span, what, &name.value, named());
+        }
+    }
+}
+
+/// `on_failure`, of the plan or of a step.
+pub(crate) fn read_on_failure(node: &Node<'_>, reader: &mut Reader) -> Option<OnFailure> {
+    let words = [
+        ("hold", OnFailure::Hold),
+        ("rollback", OnFailure::Rollback),
+        ("rollback-line", OnFailure::RollbackLine),
+    ];
+    reader.word(node, "`on_failure`", &words)
+}
+
+/// Whether any of the faults keeps the file from being used.
+pub fn is_fatal(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| fault.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{Action, Check, Undo};
+    use crate::plan::{Phase, Serial, Work};
+    use crate::text::fault::render;
+
+    fn good(text: &str) -> Plan {
+        let path = Path::new("plans/test.yaml");
+        match read(path, text) {
+            Ok((plan, _)) => plan,
+            Err(faults) => panic!("{}", render(&faults, path, text)),
+        }
+    }
+
+    fn faults(text: &str) -> Vec<(&'static str, String)> {
+        match read(Path::new("p.yaml"), text) {
+            Ok(_) => panic!("must be refused:\n{text}"),
+            Err(faults) => faults.into_iter().map(|fault| (fault.code, fault.what)).collect(),
+        }
+    }
+
+    const THE_DAY: &str = include_str!("../../plans/2019-04-06.yaml");
+
+    #[test]
+    fn the_plan_of_the_day_is_read() {
+        let plan = good(THE_DAY);
+        assert_eq!(plan.lines.len(), 6);
+        assert_eq!(plan.lines[0].facts["orders"], "paused");
+        let window = plan.window.as_ref().expect("a window");
+        assert_eq!(window.opens.to_string(), "2019-04-06T15:30:00Z");
+        assert_eq!(plan.facts["opens"], "2019-04-06 15:30 UTC");
+        assert_eq!(plan.limits["wan"].value, 2);
+        assert_eq!((plan.protect.len(), plan.exclusive.len()), (3, 2));
+        let step = |name: &str| plan.steps.iter().find(|s| s.name.value == name).expect("a step");
+        let notice = step("final-notice");
+        assert_eq!(notice.phase, Phase::Before);
+        assert_eq!(notice.not_before.expect("a moment").to_string(), "2019-03-30T15:30:00Z");
+        assert_eq!(
+            step("pause-orders").over[0].values,
+            ["geotrust", "rapidssl", "symantec", "thawte"]
+        );
+        assert_eq!(step("enable-ocsp").over.len(), 2);
+        assert_eq!(step("upgrade-ocsp").serial, Serial::All);
+        assert!(step("disable-old-ocsp").needs[0].all);
+        let Work::Act { act, undo, check } = &step("upgrade-ocsp").work else { panic!("acts") };
+        assert_eq!(act.at().map(ToString::to_string).as_deref(), Some("to/${{ host }}"));
+        let (Undo::By(undo), Check::By(check)) = (undo, check) else { panic!("said") };
+        // Undo and check run where the deed runs.
+        assert_eq!((undo.at(), check.at()), (act.at(), act.at()));
+        let Work::Act { act: Action::ProviderEnable(enable), .. } = &step("enable-ocsp").work
+        else {
+            panic!("enables")
+        };
+        assert_eq!(enable.line.as_ref().map(ToString::to_string).as_deref(), Some("${{ line }}"));
+        let Work::Act { undo: Undo::By(undo), .. } = &step("transfer").work else { panic!("acts") };
+        assert_eq!(undo.name(), "database.discard");
+        assert_eq!(step("go-live").timeout, None);
+        assert_eq!(step("key-ceremony").timeout, None);
+        assert_eq!(step("snapshot").timeout.map(|t| t.as_secs()), Some(3600));
+        let kinds: Vec<_> = ["close-ordering", "go-live", "verify", "reopen", "resume-orders"]
+            .map(|name| step(name).kind.name())
+            .into();
+        assert_eq!(kinds, ["drain", "gate", "verify", "reopen", "task"]);
+    }
+
+    #[test]
+    fn the_first_taste_is_read() {
+        let plan = good(include_str!("../../plans/first.yaml"));
+        assert_eq!(plan.steps.len(), 3);
+        assert_eq!(plan.limits["steps"].value, 16);
+        assert!(plan.window.is_none());
+    }
+
+    #[test]
+    fn every_fault_comes_in_one_go() {
+        let text = "\
+cutover: v1
+name: x
+colour: red
+window:
+  opens: 2019-04-06T20:30[America/Los_Angeles]
+  closes: 2019-04-06T08:30[America/Los_Angeles]
+lines: { a: {}, b: { x: 1 } }
+steps:
+  one: { run: [echo], needs: [two], timeout: 1d }
+  Two: { run: [a], script: b }
+  three:
+    for_each: { line: [c], host: [h] }
+    run: [echo, \"${{ hots }}\", \"${{ line.x }}\", \"${{ steps.one.outputs.y }}\"]
+    retry: 3
+    point_of_no_return: yes
+";
+        let seen = faults(text);
+        let codes: Vec<_> = seen.iter().map(|(code, _)| *code).collect();
+        let want = [
+            "unknown-field",
+            "window",
+            "bad-time",
+            "bad-name",
+            "two-deeds",
+            "unknown-line",
+            "unknown-variable",
+            "unknown-output",
+            "wrong-type",
+            "wrong-type",
+        ];
+        assert_eq!(codes, want, "{seen:#?}");
+    }
+
+    #[test]
+    fn a_fault_of_one_step_is_no_fault_of_another() {
+        let text = "\
+cutover: v1
+name: x
+steps:
+  one: { run: [a], undo: { none: x }, outputs: { o: \"(.)\" }, timeout: 5 }
+  two: { run: [b, \"${{ steps.one.outputs.o }}\"], needs: [one], undo: { none: x } }
+";
+        assert_eq!(faults(text).len(), 1);
+    }
 }

@@ -1,6 +1,7 @@
 //! Text of plans and estates: trees with places, faults with snippets, times. Knows no plan.
 
 pub mod fault;
+pub mod near;
 pub mod reader;
 pub mod time;
 pub mod tree;
