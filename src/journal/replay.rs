@@ -50,7 +50,7 @@ impl Replayed {
     /// When it cannot have happened; nothing is changed then.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         self.run.apply(record).map_err(|impossible| impossible.0)?;
-        self.history.apply(record);
+        self.history.apply(record, &self.run);
         Ok(())
     }
 }
