@@ -3,15 +3,20 @@
 //! Not known here: the graph, the run, the journal. An executor knows no ways: an undo is an action
 //! like any other. It speaks exactly once per job.
 
+pub mod process;
+mod until;
+
 use crate::action::Action;
-use crate::estate::Estate;
-use crate::event::{Ending, Way};
+use crate::estate::{Estate, Site};
+use crate::event::{Ending, Outputs, Way};
+use crate::failure::Failure;
 use crate::plan::Output;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use until::Until;
 
 /// What is asked of an executor.
 #[derive(Clone, Debug)]
@@ -76,8 +81,71 @@ pub struct Progress {
     pub bytes: Option<(u64, u64)>,
 }
 
-/// Carries a deed out. Cancel-safe by `Context::stop` only: the future is driven to its end.
+/// What an executor says: outputs when the deed is done (or a check says so), else the ending.
+type Worked = Result<Outputs, Ending>;
+
+/// Carries a deed out and says its one ending. It ends by itself at the deadline and soon after
+/// `Context::stop` becomes true: a command with its whole group, a statement by an interrupt, an
+/// exchange over HTTP at its end. To be driven to its end; a dropped future kills its command and
+/// stops its copying, but says nothing.
+///
+/// - `Done`: carried out, or (checks) found to be done.
+/// - `NotDone`: checks only.
+/// - `Failed`: over, and not done; the step is half-done.
+/// - `Unknown`: nobody knows. A command that was ended at its deadline, or a lost answer.
+/// - `Stopped`: over because it was asked to be.
 pub async fn carry_out(deed: Deed, context: Context) -> Ending {
-    let _ = (deed, context);
-    todo!()
+    let until = Until::new(deed.timeout, context.stop.clone());
+    let worked = match until.go_on() {
+        Err(ending) => Err(ending),
+        // Large futures, seldom made: kept off the caller's own.
+        Ok(()) if deed.ask == Ask::IsDone => Box::pin(is_done(&deed, &until, &context)).await,
+        Ok(()) => Box::pin(perform(&deed, &until, &context)).await,
+    };
+    match (deed.ask, worked) {
+        (_, Ok(outputs)) => Ending::Done(outputs),
+        (Ask::Perform, Err(ending)) => ending,
+        // A check that failed has no answer.
+        (Ask::IsDone | Ask::Check, Err(Ending::Failed(failure))) => Ending::Unknown(failure),
+        (Ask::IsDone | Ask::Check, Err(ending)) => ending,
+    }
+}
+
+async fn perform(deed: &Deed, until: &Until, context: &Context) -> Worked {
+    match &deed.action {
+        Action::Run(run) => process::run(run, deed, until, context).await,
+        Action::Script(script) => process::script(script, deed, until, context).await,
+        _ => Err(Ending::Failed(Failure::last("not carried out yet"))),
+    }
+}
+
+/// Asks the world whether a built-in action is done. Changes nothing.
+async fn is_done(deed: &Deed, until: &Until, context: &Context) -> Worked {
+    let _ = (until, context);
+    match &deed.action {
+        Action::Run(_) | Action::Script(_) | Action::Http(_) | Action::Manual(_) => {
+            Err(Ending::Unknown(Failure::in_doubt("it has no check of its own")))
+        }
+        _ => Err(Ending::Unknown(Failure::last("not carried out yet"))),
+    }
+}
+
+impl Context {
+    /// Says what is being done just now.
+    fn doing(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.progress.send_modify(|progress| progress.doing = what);
+    }
+
+    /// A site of the estate.
+    fn site(&self, name: &str) -> Result<&Site, Ending> {
+        self.estate.sites.get(name).map(|site| &site.value).ok_or_else(|| {
+            Ending::Failed(Failure::last(format!("the estate has no site `{name}`")))
+        })
+    }
+}
+
+/// Fills `{line}` of an address or argument of the estate; `*` stands for all lines.
+fn fill_line(text: &str, line: Option<&str>) -> String {
+    text.replace("{line}", line.unwrap_or("*"))
 }
