@@ -402,3 +402,139 @@ fn weakened(old: &Crl, new: &Crl) -> Option<Serial> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::fixture::{MADE_AT, data, issuer, serial};
+    use proptest::prelude::*;
+
+    fn list(bytes: &'static [u8]) -> Crl {
+        read(Bytes::from_static(bytes), &issuer(), MADE_AT + 2).0.expect("fixture")
+    }
+
+    fn codes(findings: &[Finding]) -> Vec<&'static str> {
+        findings.iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn what_openssl_signs_is_accepted_and_searched() {
+        let (crl, findings) = read(Bytes::from_static(data!("crl-5.der")), &issuer(), MADE_AT + 2);
+        assert_eq!(findings, []);
+        let crl = crl.expect("it was accepted");
+        assert_eq!(crl.len(), 1);
+        assert_eq!(
+            crl.find(&serial(data!("revoked.der"))),
+            Some(Entry { at: MADE_AT - DAY, reason: Some(1) })
+        );
+        assert_eq!(crl.find(&serial(data!("good.der"))), None);
+    }
+
+    #[test]
+    fn each_fault_has_its_code() {
+        let whole = &data!("crl-5.der")[..];
+        let with = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = whole.to_vec();
+            change(&mut bytes);
+            bytes
+        };
+        let at = MADE_AT + 2;
+        let last = whole.len() - 1;
+        for (name, bytes, now, expected) in [
+            ("trailing byte", with(&|bytes| bytes.push(0)), at, &["crl-der"][..]),
+            ("truncated", with(&|bytes| bytes.truncate(100)), at, &["crl-der"]),
+            ("PEM", b"-----BEGIN X509 CRL-----".to_vec(), at, &["crl-der"]),
+            ("bad signature", with(&|bytes| bytes[last] ^= 1), at, &["crl-bad-signature"]),
+            ("expired", whole.to_vec(), MADE_AT + 5 * DAY, &["crl-expired"]),
+            ("old", whole.to_vec(), MADE_AT + 8 * DAY, &["crl-expired", "crl-stale"]),
+            ("future", whole.to_vec(), MADE_AT - 90, &["crl-not-yet-valid"]),
+            ("30 days", data!("crl-30-days.der").to_vec(), at, &["crl-interval"]),
+            (
+                "other issuer",
+                data!("crl-other.der").to_vec(),
+                at,
+                &["crl-wrong-issuer", "crl-bad-signature", "crl-aki"],
+            ),
+        ] {
+            let (_, findings) = read(bytes.into(), &issuer(), now);
+            assert_eq!(codes(&findings), expected, "{name}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_held_against_the_one_before() {
+        let (five, six) = (list(data!("crl-5.der")), list(data!("crl-6.der")));
+        assert_eq!(against(&five, &six), []);
+        assert_eq!(against(&five, &five), []);
+        assert_eq!(codes(&against(&six, &five)), ["crl-number-back"]);
+        let mut same = six.clone();
+        same.number = five.number.clone();
+        assert_eq!(codes(&against(&five, &same)), ["crl-number-back"]);
+        let mut empty = six.clone();
+        empty.index.clear();
+        assert_eq!(codes(&against(&five, &empty)), ["crl-shrunk"]);
+        let mut later = six.clone();
+        later.index[0].at += 1;
+        assert_eq!(codes(&against(&five, &later)), ["crl-entry-changed"]);
+        later.index[0].at -= 2;
+        assert_eq!(against(&five, &later), [], "earlier is legal");
+        later.index[0].reason = Some(4);
+        assert_eq!(codes(&against(&five, &later)), ["crl-entry-changed"]);
+    }
+
+    #[test]
+    fn a_list_of_100_000_entries_is_searched() {
+        let mut entries = Vec::new();
+        for number in 0..100_000u32 {
+            // Backwards, so that it has to be sorted.
+            let serial = (200_000 - number).to_be_bytes();
+            let serial = walk::element(INTEGER, &[&serial[1..]]);
+            let time = walk::element(UTC_TIME, &[b"260101000000Z"]);
+            entries.extend(walk::element(SEQUENCE, &[&serial, &time]));
+        }
+        let issuer = issuer();
+        let algorithm = [0x30, 0x0a, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+        let tbs = walk::element(
+            SEQUENCE,
+            &[
+                &[INTEGER, 1, 1],
+                &algorithm,
+                &issuer.subject,
+                &walk::element(UTC_TIME, &[b"261124000000Z"]),
+                &walk::element(UTC_TIME, &[b"261128000000Z"]),
+                &walk::element(SEQUENCE, &[&entries]),
+            ],
+        );
+        let raw = walk::element(SEQUENCE, &[&tbs, &algorithm, &[BIT_STRING, 2, 0, 1]]);
+        let (crl, findings) = open(raw.into(), &issuer);
+        let crl = crl.expect("it is well formed");
+        assert!(codes(&findings).contains(&"crl-bad-signature"));
+        assert_eq!(crl.len(), 100_000);
+        for (hex, listed) in
+            [("030d40", true), ("0186a1", true), ("0186a0", false), ("030d41", false)]
+        {
+            let serial = Serial::from_hex(hex).expect("hex");
+            assert_eq!(crl.find(&serial).is_some(), listed, "{hex}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(bytes.into(), &issuer(), MADE_AT);
+        }
+
+        #[test]
+        fn no_mutation_panics(places in proptest::collection::vec((0usize..300, any::<u8>()), 1..6)) {
+            let mut bytes = data!("crl-5.der").to_vec();
+            for (place, byte) in &places {
+                let place = place % bytes.len();
+                bytes[place] = *byte;
+            }
+            let (crl, _) = read(bytes.into(), &issuer(), MADE_AT);
+            if let Some(crl) = crl {
+                let _ = crl.find(&serial(data!("revoked.der")));
+            }
+        }
+    }
+}

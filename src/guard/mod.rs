@@ -9,6 +9,8 @@ pub mod cert;
 pub mod crl;
 pub mod fetch;
 mod finding;
+#[cfg(test)]
+mod fixture;
 pub mod ocsp;
 mod probe;
 mod seal;
