@@ -4,10 +4,21 @@
 //! [`Run::admit`] judges what people ask. Nothing here reads a clock, a file or a socket, so a run
 //! is the fold of its journal and nothing else; to resume is to apply the journal again.
 
+mod admit;
+mod facts;
+mod floor;
+mod fold;
+mod questions;
+mod ready;
+mod rollback;
+mod state;
+mod waits;
+
 use crate::event::{
     Answer, Event, HoldId, Job, LineId, Outcome, Outputs, Person, ProviderId, QuestionId, Record,
     Request, Seq, StepId, Timer, Verdict, Way,
 };
+use crate::failure::Failure;
 use crate::graph::{Graph, ServiceId};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -136,121 +147,228 @@ pub enum Cause {
 #[derive(Clone, Debug)]
 pub struct Run {
     graph: Arc<Graph>,
-    // CORE helper: the state.
+    facts: Arc<facts::Facts>,
+    state: state::State,
+}
+
+/// Runs of one graph are equal when they would go on in the same way.
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.graph, &other.graph) && self.state == other.state
+    }
 }
 
 impl Run {
     /// A run to which nothing has happened yet.
     pub fn new(graph: Arc<Graph>) -> Self {
-        Self { graph }
+        let facts = Arc::new(facts::Facts::new(&graph));
+        let state = Self::blank(&graph, &facts);
+        Self { graph, facts, state }
     }
+
     /// Takes in one record. Changes nothing when it fails.
     ///
     /// # Errors
     /// When the event cannot have happened here.
     pub fn apply(&mut self, record: &Record) -> Result<(), Impossible> {
-        let _ = record;
-        todo!()
+        self.judge(record).map_err(Impossible)?;
+        self.fold(record);
+        Ok(())
     }
+
     /// Everything to be done now, in order of priority. Depends on the state alone: asked twice it
-    /// answers twice the same. Starts that share a limit or a floor are already chosen so that all
-    /// of them together are allowed.
+    /// answers twice the same, so a `Stop` is there until its job has ended and a `Wake` until it is
+    /// due. Starts that share a limit or a floor are already chosen so that all of them together are
+    /// allowed. Of each sort of timer the earliest is named.
     pub fn next(&self, out: &mut Vec<Command>) {
-        let _ = out;
-        todo!()
+        self.commands(out);
     }
+
     /// Judges a request: the event to journal, or the refusal.
     ///
     /// # Errors
     /// Why it cannot be had now.
     pub fn admit(&self, who: &Person, what: Request) -> Result<Event, Refusal> {
-        let _ = (who, what);
-        todo!()
+        self.judge_request(who, &what)?;
+        Ok(Event::Requested(who.clone(), what))
     }
-    /// Whether a started job may still begin, asked when its start is durable.
+
+    /// Whether a started job may still begin, asked when its start is durable. If not, it ends
+    /// `Withdrawn`.
     pub fn may_begin(&self, job: Job) -> bool {
-        let _ = job;
-        todo!()
+        let step = self.step(job.step);
+        if step.status != Status::Running(job) || step.stop || self.state.aborting {
+            return false;
+        }
+        let back = step.goal != Goal::Done;
+        let claim = step.before == Status::Failed(Way::Undo);
+        let right = match job.way {
+            Way::Do => !back,
+            Way::Undo => back,
+            Way::Check => back == claim,
+        };
+        right
+            && !self.stopped_by_hold(job.step, job.way)
+            && self.floor_still_allows(job.step)
+            && (job.way != Way::Do
+                || !self.fact(job.step).confirmed
+                || self.lane_is_clear(job.step))
     }
+
     /// The graph.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph
     }
+
     /// Where a step stands.
     pub fn status(&self, step: StepId) -> Status {
-        let _ = step;
-        todo!()
+        self.step(step).status
     }
+
     /// What the run wants of it.
     pub fn goal(&self, step: StepId) -> Goal {
-        let _ = step;
-        todo!()
+        self.step(step).goal
     }
+
     /// Whether the step takes no part any more.
     pub fn is_out(&self, step: StepId) -> bool {
-        let _ = step;
-        todo!()
+        self.step(step).out != state::Out::No
     }
+
     /// What its last done attempt's `outputs:` caught.
     pub fn outputs(&self, step: StepId) -> Option<&Outputs> {
-        let _ = step;
-        todo!()
+        self.state.outputs.get(&step)
     }
-    /// Attempts under way.
+
+    /// Why its last attempt did not end well, until it is done or undone.
+    pub fn failure(&self, step: StepId) -> Option<&Failure> {
+        self.state.failures.get(&step)
+    }
+
+    /// Attempts under way; manual ones, which only people end, included.
     pub fn running(&self) -> impl Iterator<Item = Job> {
-        std::iter::empty()
+        self.state.running.iter().filter_map(|step| match self.step(*step).status {
+            Status::Running(job) => Some(job),
+            _ => None,
+        })
     }
+
+    /// Whether people carry this job out: no executor sees it, and no crash puts it in doubt.
+    pub fn is_manual(&self, job: Job) -> bool {
+        self.manual(job)
+    }
+
+    /// People who have claimed a manual step under way, in order.
+    pub fn claimed_by(&self, step: StepId) -> &[String] {
+        self.state.hands.get(&step).map_or(&[], |hands| &hands.claims)
+    }
+
+    /// People who have approved a gate, in order.
+    pub fn approved_by(&self, gate: StepId) -> &[Person] {
+        self.state.approvals.get(&gate).map_or(&[], Vec::as_slice)
+    }
+
+    /// Gates that can be approved now.
+    pub fn open_for_approval(&self) -> impl Iterator<Item = StepId> {
+        self.state.gates.iter().copied()
+    }
+
     /// Why nothing starts; empty when it runs.
     pub fn holds(&self) -> &[Hold] {
-        todo!()
+        &self.state.holds
     }
-    /// What waits for a person.
+
+    /// What waits for a person, gates and manual steps aside.
     pub fn questions(&self) -> Vec<Question> {
-        todo!()
+        self.list_questions()
     }
-    /// Why a step does not start.
-    pub fn waits_for(&self, step: StepId) -> Vec<Cause> {
-        let _ = step;
-        todo!()
-    }
+
     /// The end, once it has one.
     pub fn outcome(&self) -> Option<Outcome> {
-        todo!()
+        self.state.outcome
     }
+
+    /// Whether the whole run is being, or was, rolled back.
+    pub fn is_rolling_back(&self) -> bool {
+        self.whole_rollback().is_some()
+    }
+
     /// Lines that are out by a rollback of their own.
     pub fn lines_out(&self) -> impl Iterator<Item = LineId> {
-        std::iter::empty()
+        self.lines_where(|steps| steps.iter().any(|it| self.step(*it).out == state::Out::Line))
     }
+
     /// Lines that are moved: none of their steps is out, and all are done.
     pub fn lines_moved(&self) -> impl Iterator<Item = LineId> {
-        std::iter::empty()
+        self.lines_where(|steps| {
+            !steps.is_empty()
+                && steps.iter().all(|it| {
+                    self.step(*it).out == state::Out::No && self.step(*it).status == Status::Done
+                })
+        })
     }
+
+    fn lines_where(&self, is: impl Fn(&[StepId]) -> bool) -> impl Iterator<Item = LineId> {
+        (0u32..)
+            .zip(&self.facts.lines)
+            .filter(move |(_, steps)| is(steps))
+            .map(|(at, _)| LineId(at))
+    }
+
     /// Services that were breached at any time, in order of their first breach.
     pub fn breached(&self) -> &[ServiceId] {
-        todo!()
+        &self.state.breached
     }
+
     /// The last verdict on a provider and the record it is as of.
     pub fn verdict(&self, provider: ProviderId) -> (&Verdict, Seq) {
-        let _ = provider;
-        todo!()
+        let it = &self.state.providers[provider.index()];
+        (&it.verdict, it.as_of)
     }
+
     /// Whether the plan, as far as it has come, has this provider up (clients are sent there).
     pub fn is_up_in_plan(&self, provider: ProviderId) -> bool {
-        let _ = provider;
-        todo!()
+        self.up(provider)
     }
+
     /// The last record that touched this provider (a start or end of a job with effects on it).
     pub fn last_event_of(&self, provider: ProviderId) -> Seq {
-        let _ = provider;
-        todo!()
+        self.state.providers[provider.index()].last_event
     }
+
+    /// Whether all accepted revocations of the line are confirmed, as far as the run has heard.
+    pub fn revocations_clear(&self, line: LineId) -> bool {
+        self.state.clear[line.index()]
+    }
+
     /// Whether the run is held by failure or doubt with nothing running and nobody who could go on
-    /// but a person: the process exits with 4.
+    /// but a person: the process exits with 4. A gate, a manual step and a person's hold wait.
     pub fn needs_person(&self) -> bool {
-        todo!()
+        let state = &self.state;
+        let persons = |hold: &Hold| matches!(hold.cause, HoldCause::Person { .. });
+        if !state.begun
+            || state.outcome.is_some()
+            || state.aborting
+            || !state.running.is_empty()
+            || state.holds.iter().any(persons)
+            || (state.holds.is_empty() && state.questions.is_empty())
+        {
+            return false;
+        }
+        let mut commands = Vec::new();
+        self.commands(&mut commands);
+        let moves = commands.iter().any(|command| match command {
+            Command::Wake(Timer::Retry(step, way), _) => !self.stopped_by_hold(*step, *way),
+            Command::Wake(Timer::Closes, _) => false,
+            Command::Wake(..) => state.holds.is_empty(),
+            _ => true,
+        });
+        let approvable = state.holds.is_empty() && !state.gates.is_empty();
+        !moves && !approvable && !self.waits_for_verdict()
     }
+
     /// The number of the newest record.
     pub fn seq(&self) -> Seq {
-        todo!()
+        self.state.seq
     }
 }
