@@ -10,7 +10,7 @@
 //! | WORDS | [`event`], [`failure`] | whether an event is legal |
 //! | PLAN | [`estate`], [`action`], [`plan`] | states of steps, tokio |
 //! | GRAPH | [`graph`] | states, the world |
-//! | CORE | [`run`], [`revocation`], [`health`], [`history`], [`proof`] | clocks, files, sockets, tasks |
+//! | CORE | [`run`], [`revocation`], [`health`], [`history`], [`proof`], [`load`] | clocks, files, sockets, tasks |
 //! | JOURNAL | [`journal`] | what events mean (`replay` asks the core) |
 //! | WORLD | [`net`], [`executor`], [`guard`], [`lane`] | graph, run |
 //! | RUNNER | [`runner`] | how anything is done |
@@ -35,6 +35,7 @@ pub mod journal;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod lane;
+pub mod load;
 pub mod net;
 pub mod operator;
 pub mod plan;

@@ -10,7 +10,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("WORDS", &["event", "failure"]),
     ("PLAN", &["estate", "action", "plan"]),
     ("GRAPH", &["graph"]),
-    ("CORE", &["run", "revocation", "health", "history", "proof"]),
+    ("CORE", &["run", "revocation", "health", "history", "proof", "load"]),
     ("JOURNAL", &["journal"]),
     ("WORLD", &["net", "executor", "guard", "lane"]),
     ("RUNNER", &["runner", "operator"]),
@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "health",
     "history",
     "proof",
+    "load",
 ];
 
 const IMPURE_WORDS: &[&str] = &[

@@ -1,13 +1,16 @@
 //! Texts filled: variables, facts of lines and of the plan, outputs of steps that are needed.
 
+use super::shape::Shape;
 use super::{Graph, listed, suggest, walk};
+use crate::action::Action;
 use crate::event::{Outputs, StepId};
 use crate::plan::template::{Piece, Template};
 use crate::plan::{Plan, StepDef, Work};
+use crate::text::Span;
 use crate::text::fault::Fault;
 
-use super::shape::Shape;
-use crate::action::Action;
+/// The step looked at, the step that looks, and where.
+pub(super) type LookUp = (StepId, StepId, Span);
 
 /// Finds the outputs of a step, if it has any.
 pub(super) type Outs<'f, 'a> = &'f dyn Fn(StepId) -> Option<&'a Outputs>;
@@ -128,11 +131,7 @@ fn own_outputs(def: &StepDef) -> &'static [&'static str] {
 
 /// Judges every look-up of the plan, and collects (needed, needing, where) of those of outputs,
 /// which must be needs, directly or through others.
-pub(super) fn check(
-    plan: &Plan,
-    shape: &Shape,
-    faults: &mut Vec<Fault>,
-) -> Vec<(StepId, StepId, crate::text::Span)> {
+pub(super) fn check(plan: &Plan, shape: &Shape, faults: &mut Vec<Fault>) -> Vec<LookUp> {
     let mut wanted = Vec::new();
     for (def, span) in plan.steps.iter().zip(&shape.spans) {
         for text in walk::texts_of(def) {
@@ -159,6 +158,35 @@ pub(super) fn check(
         }
     }
     wanted
+}
+
+/// A value can be looked up only where it is sure to be there.
+pub(super) fn are_needed(
+    plan: &Plan,
+    shape: &Shape,
+    needs: &super::rows::Rows<StepId>,
+    topological: &[StepId],
+    looked_up: &[LookUp],
+    faults: &mut Vec<Fault>,
+) {
+    let pairs: Vec<(StepId, StepId)> = looked_up.iter().map(|(from, by, _)| (*from, *by)).collect();
+    let needed = super::reach::ordered(needs, topological, &pairs);
+    let mut told = std::collections::BTreeSet::new();
+    for ((from, by, span), needed) in looked_up.iter().zip(needed) {
+        let (from, by) = (shape.def_index(*from), shape.def_index(*by));
+        if needed || !told.insert((from, by, *span)) {
+            continue;
+        }
+        let (from, by) = (&plan.steps[from].name.value, &plan.steps[by].name.value);
+        let what = if from == by {
+            format!("step `{by}` looks up an output of its own, which is not there yet")
+        } else {
+            format!("step `{by}` looks up an output of `{from}`, which it does not need")
+        };
+        let fault = Fault::error("output-not-needed", *span, what)
+            .hint("look up only what a need, direct or through others, has printed");
+        faults.push(fault);
+    }
 }
 
 fn check_piece(
@@ -246,7 +274,7 @@ fn check_line_fact(
 
 impl Graph {
     /// Every look-up of an output: the step looked at, and the step that looks.
-    pub(crate) fn output_look_ups(&self) -> &[(StepId, StepId, crate::text::Span)] {
+    pub(crate) fn look_ups(&self) -> &[LookUp] {
         &self.looked_up
     }
 }

@@ -11,6 +11,7 @@ mod fill;
 mod limits;
 mod names;
 mod order;
+mod reach;
 mod rows;
 mod shape;
 #[doc(hidden)]
@@ -130,7 +131,7 @@ pub struct Graph {
     checkpoints: BTreeMap<String, Vec<StepId>>,
     /// By line: its data flows back after a switch (every transfer of it replicates).
     flows_back: Vec<bool>,
-    looked_up: Vec<(StepId, StepId, crate::text::Span)>,
+    looked_up: Vec<fill::LookUp>,
     warnings: Vec<Fault>,
     digest: OnceLock<String>,
 }
@@ -167,9 +168,12 @@ impl Graph {
         }
         let limits = limits::build(&plan, &mut faults);
         let looked_up = fill::check(&plan, &shape, &mut faults);
+        if topological.len() == shape.len() {
+            fill::are_needed(&plan, &shape, &needs, &topological, &looked_up, &mut faults);
+        }
         let names = names::build(&plan, &shape, estate, &mut faults);
         let checkpoints = checkpoints(&plan, &shape, &mut faults);
-        bind::check(&plan, &shape, estate, &mut faults);
+        bind::check(&plan, &shape, &names, estate, &mut faults);
         let flows_back = flows_back(&plan, &shape);
         faults.sort_by_key(|fault| fault.span);
         let graph = Self {

@@ -11,13 +11,13 @@ use crate::plan::template::Template;
 use crate::plan::{Plan, Work};
 use crate::text::Span;
 use crate::text::fault::Fault;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The tables.
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) providers: Vec<ProviderInfo>,
-    pub(super) provider_ids: HashMap<String, ProviderId>,
+    pub(super) provider_ids: BTreeMap<String, ProviderId>,
     pub(super) services: Vec<ServiceInfo>,
     pub(super) roles: Vec<RoleInfo>,
     pub(super) effects: Rows<(ProviderId, Effect)>,
@@ -47,11 +47,11 @@ struct Raw {
 struct Builder<'p> {
     plan: &'p Plan,
     shape: &'p Shape,
-    protects: HashMap<&'p str, usize>,
-    exclusives: HashMap<&'p str, usize>,
+    protects: BTreeMap<&'p str, usize>,
+    exclusives: BTreeMap<&'p str, usize>,
     /// By `protect`: base name and whether it serves at the start.
     bases: Vec<Vec<(String, bool)>>,
-    base_ids: HashMap<String, (usize, usize)>,
+    base_ids: BTreeMap<String, (usize, usize)>,
     /// By `exclusive`: sites.
     sites: Vec<Vec<String>>,
     raw: Vec<Raw>,
@@ -69,10 +69,10 @@ pub(super) fn build(
     let mut builder = Builder {
         plan,
         shape,
-        protects: HashMap::new(),
-        exclusives: HashMap::new(),
+        protects: BTreeMap::new(),
+        exclusives: BTreeMap::new(),
         bases: vec![Vec::new(); plan.protect.len()],
-        base_ids: HashMap::new(),
+        base_ids: BTreeMap::new(),
         sites: vec![Vec::new(); plan.exclusive.len()],
         raw: Vec::new(),
         told: BTreeSet::new(),
@@ -188,6 +188,15 @@ impl<'p> Builder<'p> {
             }
             return;
         }
+        if estate.is_none() {
+            let what = format!(
+                "who serves `{}` at the start is not known without `providers:` or an estate",
+                protect.service.value
+            );
+            let fault = Fault::warning("start-unknown", protect.service.span, what)
+                .hint("list them under `providers:`, or check with `--estate`");
+            self.faults.push(fault);
+        }
         let service = &protect.service.value;
         let at = |from_only: bool| -> Vec<String> {
             let sites = estate.into_iter().flat_map(|estate| &estate.sites);
@@ -270,7 +279,7 @@ impl<'p> Builder<'p> {
         let service = base.split('@').next().unwrap_or_default();
         if let Some(&protect) = self.protects.get(service) {
             if split_provider(&base).is_none() {
-                return self.malformed(&base, span, "SERVICE@SITE/NAME");
+                return; // `bind` tells
             }
             let per_line = self.plan.protect[protect].per_line;
             let Ok(line) = self.line_of(step, bracket.or(line), per_line, span) else { return };
@@ -279,13 +288,16 @@ impl<'p> Builder<'p> {
             self.raw.push(Raw { step, target, line, effect, span, own });
         } else if let Some(&exclusive) = self.exclusives.get(service) {
             let Some((_, site, written)) = split_role(&base) else {
-                return self.malformed(&base, span, "ROLE@SITE/LINE");
+                return; // `bind` tells
             };
             let per_line = self.plan.exclusive[exclusive].per_line;
             if !per_line && written.is_some() {
                 let what =
                     format!("`{base}` names a line, but `{service}` is not exclusive per line");
                 return self.error("not-per-line", span, what, Some("say `per: line`".into()));
+            }
+            if written.is_some_and(|line| !self.shape.lines.contains_key(line)) {
+                return; // `bind` tells
             }
             let written = written.map(str::to_owned);
             let Ok(line) = self.line_of(step, written, per_line, span) else { return };
@@ -350,7 +362,7 @@ impl<'p> Builder<'p> {
         let plan = self.plan;
         let mut names = Names {
             providers: Vec::new(),
-            provider_ids: HashMap::new(),
+            provider_ids: BTreeMap::new(),
             services: Vec::new(),
             roles: Vec::new(),
             effects: Rows::with_capacity(self.shape.len()),

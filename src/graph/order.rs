@@ -1,13 +1,12 @@
 //! A topological order, or the cycles that forbid one.
 
 use super::rows::Rows;
-use super::{Graph, listed};
 use crate::event::StepId;
 use crate::plan::Plan;
 use crate::text::fault::Fault;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Every step once, needs before dependents; fewer when some stand in a cycle.
 pub(super) fn topological(
@@ -48,7 +47,7 @@ pub(super) fn cycles(
     let left: Vec<StepId> =
         (0..len as u32).map(StepId).filter(|step| !is_ordered[step.index()]).collect();
     let mut knots = DiGraph::<StepId, ()>::with_capacity(left.len(), left.len());
-    let nodes: HashMap<StepId, _> =
+    let nodes: BTreeMap<StepId, _> =
         left.iter().map(|step| (*step, knots.add_node(*step))).collect();
     for step in &left {
         for needed in needs.row(step.index()) {
@@ -79,7 +78,7 @@ pub(super) fn cycles(
 /// single step that does not need itself.
 fn shortest_cycle(needs: &Rows<StepId>, knot: &BTreeSet<StepId>) -> Option<Vec<StepId>> {
     let start = *knot.first()?;
-    let mut from: HashMap<StepId, StepId> = HashMap::new();
+    let mut from: BTreeMap<StepId, StepId> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(step) = queue.pop_front() {
         for needed in needs.row(step.index()) {
@@ -124,14 +123,4 @@ fn cycle_fault(
     };
     Fault::error("cycle", span, what)
         .hint("none of them could ever start: take one of these needs away")
-}
-
-impl Graph {
-    /// Names of steps for a message, at most five.
-    pub(crate) fn listed(&self, steps: &[StepId]) -> String {
-        let names: Vec<String> = steps.iter().take(6).map(|step| self.name(*step)).collect();
-        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-        names.resize(steps.len(), "");
-        listed(&names)
-    }
 }

@@ -4,7 +4,7 @@ use super::MAX_STEPS;
 use crate::event::{LineId, StepId};
 use crate::plan::{Plan, StepDef};
 use crate::text::fault::Fault;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// One variable of a definition, as a digit of the instance's number.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Digit {
     /// How far apart neighbours along this variable are.
     pub(super) stride: u32,
     /// Value to its place; for look-ups only, never walked.
-    pub(super) places: HashMap<String, u32>,
+    pub(super) places: BTreeMap<String, u32>,
 }
 
 /// The instances of one definition.
@@ -43,16 +43,16 @@ pub(super) struct Shape {
     /// By definition.
     pub(super) spans: Vec<Span>,
     /// Definition name to its place; for look-ups only.
-    pub(super) by_name: HashMap<String, u32>,
+    pub(super) by_name: BTreeMap<String, u32>,
     /// Line name to its place; for look-ups only.
-    pub(super) lines: HashMap<String, LineId>,
+    pub(super) lines: BTreeMap<String, LineId>,
     def_of: Vec<u32>,
 }
 
 impl Shape {
     /// Lays the instances of every definition out.
     pub(super) fn of(plan: &Plan, faults: &mut Vec<Fault>) -> Self {
-        let mut lines = HashMap::new();
+        let mut lines = BTreeMap::new();
         for (index, line) in plan.lines.iter().enumerate() {
             if lines.insert(line.name.value.clone(), LineId(index as u32)).is_some() {
                 let what = format!("line `{}` stands twice", line.name.value);
@@ -61,7 +61,7 @@ impl Shape {
         }
         let mut shape = Self {
             spans: Vec::with_capacity(plan.steps.len()),
-            by_name: HashMap::with_capacity(plan.steps.len()),
+            by_name: BTreeMap::new(),
             lines,
             def_of: Vec::new(),
         };
@@ -171,8 +171,8 @@ fn places(
     def: &StepDef,
     over: &crate::plan::Over,
     faults: &mut Vec<Fault>,
-) -> HashMap<String, u32> {
-    let mut places = HashMap::with_capacity(over.values.len());
+) -> BTreeMap<String, u32> {
+    let mut places = BTreeMap::new();
     for (place, value) in over.values.iter().enumerate() {
         let name = &over.variable.value;
         if places.insert(value.clone(), place as u32).is_some() {

@@ -1,13 +1,24 @@
-//! What `check` proves before anything runs.
+//! What `check` proves before anything runs: sections 4.1 to 4.4 of the design.
+//!
+//! A step that is out takes no part: it owes nothing and gives nothing, but hands its needs on, so
+//! the order of the others stays as it is. That is why every question here is asked of the whole
+//! graph, with a mark on what is out. Not known here: states of a run, clocks, the estate.
 
 mod closure;
 mod domain;
+mod hints;
 pub mod protection;
 mod rollback;
+#[cfg(test)]
+mod tests;
 
-use crate::event::StepId;
+use crate::action::Action;
+use crate::event::{LineId, StepId};
 use crate::graph::Graph;
-use crate::text::fault::Fault;
+use crate::plan::template::Template;
+use crate::plan::{Phase, Work};
+use crate::text::fault::{Fault, Severity};
+use protection::Bound;
 
 /// What was proved of a graph, printed by `check`.
 #[derive(Clone, Debug, Default)]
@@ -16,10 +27,12 @@ pub struct Proof {
     pub warnings: Vec<Fault>,
     /// For each line: what its rollback alone also undoes (step names of other lines and of none).
     pub line_rollbacks: Vec<LineRollback>,
+    /// For each protected service and exclusive role the tightest state.
+    pub bounds: Vec<Bound>,
 }
 
 /// What a `rollback-line` of a line undoes beside the line's own steps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineRollback {
     /// The line.
     pub line: String,
@@ -27,21 +40,125 @@ pub struct LineRollback {
     pub also: Vec<String>,
 }
 
-/// Proves sections 4.1 to 4.3 of the design: graph, domain, rollback.
+/// Proves sections 4.1 to 4.4 of the design: graph, domain, rollback, protection.
 ///
 /// # Errors
-/// Every fault found.
+/// Every fault found, in written order, warnings among them.
 pub fn prove(graph: &Graph) -> Result<Proof, Vec<Fault>> {
-    let _ = graph;
-    todo!()
+    let view = View { graph, out: None };
+    let mut faults = Vec::new();
+    never_met(graph, &mut faults);
+    let bounds = judge(&view, &mut faults);
+    hints::find(graph, &mut faults);
+    let warnings = finish(faults)?;
+    Ok(Proof { warnings, line_rollbacks: rollback::of_lines(&view), bounds })
 }
 
 /// Proves the same of the plan without the steps that are out: what needed them needs what they
 /// needed. Asked before a step is skipped, a line goes out, or something comes back.
 ///
 /// # Errors
-/// Every fault found.
+/// Every fault found: the plan without them is not safe.
 pub fn prove_without(graph: &Graph, out: &dyn Fn(StepId) -> bool) -> Result<(), Vec<Fault>> {
-    let _ = (graph, out);
-    todo!()
+    let view = View { graph, out: Some(graph.steps().map(out).collect()) };
+    let mut faults = Vec::new();
+    outputs_left(&view, &mut faults);
+    let _ = judge(&view, &mut faults);
+    finish(faults).map(|_| ())
+}
+
+fn judge(view: &View<'_>, faults: &mut Vec<Fault>) -> Vec<Bound> {
+    domain::judge(view, faults);
+    rollback::judge(view, faults);
+    // 4.5 (the window) comes in here.
+    protection::prove(view.graph, &|step| !view.is_in(step)).unwrap_or_else(|found| {
+        faults.extend(found);
+        Vec::new()
+    })
+}
+
+fn finish(mut faults: Vec<Fault>) -> Result<Vec<Fault>, Vec<Fault>> {
+    faults.sort_by_key(|fault| fault.span);
+    let is_error = |fault: &Fault| fault.severity == Severity::Error;
+    if faults.iter().any(is_error) { Err(faults) } else { Ok(faults) }
+}
+
+/// A graph, and what of it is out.
+struct View<'g> {
+    graph: &'g Graph,
+    out: Option<Vec<bool>>,
+}
+
+impl View<'_> {
+    fn is_in(&self, step: StepId) -> bool {
+        !self.out.as_ref().is_some_and(|out| out[step.index()])
+    }
+
+    /// Steps that take part, in written order.
+    fn steps(&self) -> impl Iterator<Item = StepId> + '_ {
+        self.graph.steps().filter(|step| self.is_in(*step))
+    }
+
+    /// A point of no return that takes part.
+    fn is_point_of_no_return(&self, step: StepId) -> bool {
+        self.is_in(step) && self.graph.is_point_of_no_return(step)
+    }
+
+    /// The line that a step concerns: that of its instance, else the one that its action names.
+    fn line(&self, step: StepId) -> Option<LineId> {
+        let named = |text: &Template| {
+            let name = self.graph.fill(step, text, &|_| None).ok()?;
+            self.graph.find_line(&name)
+        };
+        self.graph.line(step).or_else(|| match self.act(step)? {
+            Action::EdgeClose(it) => named(&it.line),
+            Action::EdgeOpen(it) => named(&it.line),
+            Action::OrdersPause(it) => named(&it.line),
+            Action::OrdersResume(it) => named(&it.line),
+            Action::DatabaseSnapshot(it) => named(&it.database),
+            Action::DatabaseTransfer(it) => named(&it.database),
+            Action::DatabaseVerify(it) => named(&it.database),
+            _ => None,
+        })
+    }
+
+    fn act(&self, step: StepId) -> Option<&Action<Template>> {
+        match &self.graph.def(step).work {
+            Work::Act { act, .. } => Some(act),
+            Work::Ask(_) => None,
+        }
+    }
+}
+
+/// Clocks that contradict a phase: a step that could start only when its phase is over.
+fn never_met(graph: &Graph, faults: &mut Vec<Fault>) {
+    let Some(window) = &graph.plan().window else { return };
+    for def in &graph.plan().steps {
+        let Some(not_before) = def.not_before else { continue };
+        let (over, what) = match def.phase {
+            Phase::Before => (window.opens, "phase before ends when the window opens"),
+            Phase::Window => (window.closes, "the window is closed then"),
+            Phase::After => continue,
+        };
+        if not_before >= over {
+            let what =
+                format!("step `{}` may not start before {not_before}, and {what}", def.name.value);
+            let fault = Fault::error("never-in-phase", def.name.span, what)
+                .hint("bring its `not_before` forward, or give it a later `phase`");
+            faults.push(fault);
+        }
+    }
+}
+
+/// What is out has printed nothing.
+fn outputs_left(view: &View<'_>, faults: &mut Vec<Fault>) {
+    for (from, by, span) in view.graph.look_ups() {
+        if view.is_in(*by) && !view.is_in(*from) {
+            let (from, by) = (view.graph.name(*from), view.graph.name(*by));
+            let what = format!("`{by}` looks up an output of `{from}`, which is out");
+            let fault = Fault::error("output-of-out", *span, what)
+                .hint(format!("leave `{by}` out too, or bring `{from}` back"));
+            faults.push(fault);
+        }
+    }
 }

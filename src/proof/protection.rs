@@ -94,6 +94,10 @@ fn subjects(graph: &Graph, out: &dyn Fn(StepId) -> bool) -> Vec<Subject> {
     let mut found = Vec::new();
     for service in graph.services() {
         let protect = &plan.protect[service.protect as usize];
+        let serves = |id: &crate::event::ProviderId| graph.providers()[id.index()].serving_at_start;
+        if protect.providers.is_none() && !service.providers.iter().any(serves) {
+            continue; // the estate will say who serves; the graph has warned of it
+        }
         let things = service.providers.iter().map(|&provider| {
             let info = &graph.providers()[provider.index()];
             let effects = std::mem::take(&mut by_provider[provider.index()]);
