@@ -137,8 +137,12 @@ impl<'p> Binder<'p> {
             }
         }
         if !found {
-            let known: BTreeSet<&str> =
-                estate.sites.values().flat_map(|site| site.services.keys()).map(String::as_str).collect();
+            let known: BTreeSet<&str> = estate
+                .sites
+                .values()
+                .flat_map(|site| site.services.keys())
+                .map(String::as_str)
+                .collect();
             let what = format!("no site of the estate has the protected service `{service}`");
             let hint = suggest(service, known.into_iter(), "services");
             self.error("unknown-service", protect.service.span, what, hint);
@@ -155,8 +159,11 @@ impl<'p> Binder<'p> {
             Work::Act { .. } => {
                 for action in walk::actions(def) {
                     if let Action::Manual(manual) = action {
-                        let by: Vec<(&str, Span)> =
-                            manual.by.iter().map(|group| (group.as_str(), manual.how.span)).collect();
+                        let by: Vec<(&str, Span)> = manual
+                            .by
+                            .iter()
+                            .map(|group| (group.as_str(), manual.how.span))
+                            .collect();
                         self.groups(def, &by, manual.people);
                     }
                 }
@@ -178,7 +185,12 @@ impl<'p> Binder<'p> {
                             "step `{}` asks group `{group}`, in which the estate has nobody",
                             def.name.value
                         );
-                        self.error("too-few-people", *span, what, "name somebody in `people`".into());
+                        self.error(
+                            "too-few-people",
+                            *span,
+                            what,
+                            "name somebody in `people`".into(),
+                        );
                         complete = false;
                     }
                 }
@@ -201,7 +213,12 @@ impl<'p> Binder<'p> {
                 people.len()
             );
             let hint = "ask for fewer, or name more people in the estate's `people`".into();
-            self.error("too-few-people", by.first().map_or(def.name.span, |(_, span)| *span), what, hint);
+            self.error(
+                "too-few-people",
+                by.first().map_or(def.name.span, |(_, span)| *span),
+                what,
+                hint,
+            );
         }
     }
 
@@ -277,7 +294,12 @@ impl<'p> Binder<'p> {
         if !self.plan.lines.is_empty() && !self.shape.lines.contains_key(&name) {
             let known = self.plan.lines.iter().map(|line| line.name.value.as_str());
             let hint = suggest(&name, known, "lines");
-            self.error("unknown-line", line.span, format!("{who} names unknown line `{name}`"), hint);
+            self.error(
+                "unknown-line",
+                line.span,
+                format!("{who} names unknown line `{name}`"),
+                hint,
+            );
         }
     }
 
@@ -285,11 +307,12 @@ impl<'p> Binder<'p> {
         let Some(at) = at else { return };
         let Some(place) = self.fill(step, at) else { return };
         let name = &def.name.value;
-        let parts = place.split_once('/').filter(|(site, host)| {
-            !site.is_empty() && !host.is_empty() && !host.contains('/')
-        });
+        let parts = place
+            .split_once('/')
+            .filter(|(site, host)| !site.is_empty() && !host.is_empty() && !host.contains('/'));
         let Some((site, host)) = parts else {
-            let what = format!("step `{name}` runs at `{place}`, which is not of the form `SITE/HOST`");
+            let what =
+                format!("step `{name}` runs at `{place}`, which is not of the form `SITE/HOST`");
             self.error("bad-name", at.span, what, "`at: to/ocsp-1`".into());
             return;
         };
@@ -422,7 +445,8 @@ impl<'p> Binder<'p> {
         span: Span,
     ) -> Option<&'p crate::estate::Provider> {
         let Some((service, site, host)) = split_provider(name) else {
-            let what = format!("{who} names `{name}`, which is not of the form `SERVICE@SITE/NAME`");
+            let what =
+                format!("{who} names `{name}`, which is not of the form `SERVICE@SITE/NAME`");
             self.error("bad-name", span, what, "`ocsp@to/ocsp-1`".into());
             return None;
         };

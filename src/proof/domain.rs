@@ -67,9 +67,8 @@ fn order_of_lines(
     let snapped = graph.behind(|step| of_kind(step, Kind::Snapshot));
     let copied = graph.behind(|step| of_kind(step, Kind::Transfer));
     // A verify that comes before the copy says nothing about it.
-    let verified = graph.behind(|step| {
-        of_kind(step, Kind::Verify) & (copied[step.index()] | !transferred)
-    });
+    let verified =
+        graph.behind(|step| of_kind(step, Kind::Verify) & (copied[step.index()] | !transferred));
     for step in view.steps() {
         // What has no line concerns those lines that still take part.
         let wants = if concerns[step.index()].is_some() { of(step) } else { alive };

@@ -30,7 +30,8 @@ fn unneeded(graph: &Graph, def: usize, faults: &mut Vec<Fault>) {
     };
     if guards && graph.plan().steps.len() > 1 && !graph.instances(def).any(waits) {
         let kind = step.kind.name();
-        let what = format!("{kind} `{}` is needed by no step: nothing waits for it", step.name.value);
+        let what =
+            format!("{kind} `{}` is needed by no step: nothing waits for it", step.name.value);
         faults.push(Fault::warning("unneeded", step.name.span, what));
     }
 }

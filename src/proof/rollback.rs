@@ -62,8 +62,7 @@ fn has_undo(view: &View<'_>, step: StepId) -> Option<Fault> {
         }
         Undo::Nothing(reason) => {
             let provider = graph.effects(step).first();
-            let provider =
-                provider.map(|(id, _)| graph.providers()[id.index()].name.as_str());
+            let provider = provider.map(|(id, _)| graph.providers()[id.index()].name.as_str());
             let role = graph.role_effects(step).first();
             let role = role.map(|(id, _)| graph.roles()[id.index()].name.as_str());
             let taken = provider.or(role)?;
@@ -95,13 +94,14 @@ fn undo_of_effects(view: &View<'_>, step: StepId, undo: &Action<Template>) -> Op
     let matters = plan.protect.iter().any(|protect| protect.service.value == service)
         || plan.exclusive.iter().any(|exclusive| exclusive.role.value == service);
     let is_it = |other: &str| {
-        other.strip_prefix(name.as_str()).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('[') || rest.starts_with('/')
-        })
+        other
+            .strip_prefix(name.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('[') || rest.starts_with('/'))
     };
-    let provider = graph.effects(step).iter().any(|(id, effect)| {
-        *effect == undone && is_it(&graph.providers()[id.index()].name)
-    });
+    let provider = graph
+        .effects(step)
+        .iter()
+        .any(|(id, effect)| *effect == undone && is_it(&graph.providers()[id.index()].name));
     let role = graph
         .role_effects(step)
         .iter()
@@ -183,8 +183,12 @@ fn orders_come_back(
     // What lies after the pause is undone before its undo.
     let after: Vec<(StepId, StepId)> = asked.iter().map(|(step, it, ..)| (*step, *it)).collect();
     let is_after = graph.ordered(&after);
-    let open: Vec<Asked> =
-        asked.into_iter().zip(is_after).filter(|(_, after)| !after).map(|(asked, _)| asked).collect();
+    let open: Vec<Asked> = asked
+        .into_iter()
+        .zip(is_after)
+        .filter(|(_, after)| !after)
+        .map(|(asked, _)| asked)
+        .collect();
     let mut told = BTreeSet::new();
     for ((step, other, role, effect), holds) in open.iter().zip(hold_again(view, &open, writers)) {
         if !holds && told.insert((graph.def_index(*step), graph.def_index(*other))) {
@@ -212,7 +216,8 @@ fn hold_again(view: &View<'_>, open: &[Asked], writers: &Writers) -> Vec<bool> {
         ranges.push(start..pairs.len());
     }
     let ordered = view.graph.ordered(&pairs);
-    let holds = |range: std::ops::Range<usize>| ordered[range].chunks(2).any(|both| both == [true, true]);
+    let holds =
+        |range: std::ops::Range<usize>| ordered[range].chunks(2).any(|both| both == [true, true]);
     ranges.into_iter().map(holds).collect()
 }
 
@@ -246,12 +251,7 @@ fn nobody_issues(
 }
 
 /// The undo of a transfer drops the copy: nobody may write there any more.
-fn copies_stay(
-    view: &View<'_>,
-    before: &[StepId],
-    writers: &Writers,
-    faults: &mut Vec<Fault>,
-) {
+fn copies_stay(view: &View<'_>, before: &[StepId], writers: &Writers, faults: &mut Vec<Fault>) {
     let graph = view.graph;
     let mut pairs: Vec<(StepId, StepId)> = Vec::new();
     for step in before {
@@ -286,7 +286,9 @@ fn copies_stay(
 pub(super) fn of_lines(view: &View<'_>) -> Vec<LineRollback> {
     let graph = view.graph;
     let mut has_steps = vec![false; graph.line_count()];
-    view.steps().filter_map(|step| graph.line(step)).for_each(|line| has_steps[line.index()] = true);
+    view.steps()
+        .filter_map(|step| graph.line(step))
+        .for_each(|line| has_steps[line.index()] = true);
     let mut rollbacks = Vec::new();
     for first in (0..graph.line_count()).step_by(64) {
         let count = (graph.line_count() - first).min(64);
