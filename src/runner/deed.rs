@@ -41,6 +41,14 @@ pub(super) fn is_manual(graph: &Graph, job: Job) -> bool {
     job.way != Way::Check && matches!(action_of(graph, job), Some(Action::Manual(_)))
 }
 
+/// For a job that people do: the groups that may do it, and how many different people must.
+pub(super) fn manual_people(graph: &Graph, job: Job) -> Option<(Vec<String>, u32)> {
+    match action_of(graph, job) {
+        Some(Action::Manual(manual)) => Some((manual.by.clone(), manual.people)),
+        _ => None,
+    }
+}
+
 /// Fills a job's action with its step's variables, the plan's facts and the journaled outputs.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use crate::estate::Estate;
 use crate::event::{Ending, Job, Seq, StepId, Way};
 use crate::failure::{Failure, FailureKind};
 use crate::graph::Graph;
+use crate::net;
 use crate::run::Run;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -202,6 +203,24 @@ fn nearest(name: &str, graph: &Graph) -> Option<String> {
     let names = graph.plan().steps.iter().map(|step| step.name.value.as_str());
     let best = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.7).then(|| format!("did you mean `{best}`?"))
+}
+
+/// Hands faults to a lab's control API; answers those that it does not take.
+pub(super) async fn give_to_lab(control: &str, specs: &[String]) -> Vec<BadFault> {
+    let mut bad = Vec::new();
+    for spec in specs {
+        let body = serde_json::json!({ "spec": spec }).to_string();
+        let url = format!("{control}/faults");
+        let ask = net::Ask::with_body(hyper::Method::PUT, url, "application/json", body);
+        let why = match net::fetch(&ask).await {
+            Ok(reply) if reply.status == 200 => continue,
+            Ok(reply) => String::from_utf8_lossy(&reply.body).trim().to_owned(),
+            Err(error) => format!("the lab cannot be asked: {error}"),
+        };
+        let hint = Some("`cutover rehearse --faults` lists them all".to_owned());
+        bad.push(BadFault { spec: spec.clone(), why, hint });
+    }
+    bad
 }
 
 /// A world in which some steps are sick. Undos and checks are sound: a rehearsal that could not go

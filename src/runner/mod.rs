@@ -16,6 +16,7 @@ mod fill;
 mod guards;
 mod inbox;
 mod pending;
+pub mod rehearsal;
 mod signals;
 mod start;
 #[cfg(test)]
@@ -23,7 +24,9 @@ mod tests;
 mod world;
 
 pub use inbox::{Answered, Door, News, ProgressBook, Voice};
-pub use start::{ResumeOptions, Resumption, Runner, StartError, StartOptions, resume, start};
+pub use start::{
+    ResumeOptions, Resumption, Runner, StartError, StartOptions, record, resume, start,
+};
 pub use world::World;
 
 use crate::event::{

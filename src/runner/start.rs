@@ -3,19 +3,19 @@
 //! Not known here: what the loop does, how a plan is read, who listens at the door.
 
 use super::clock::Clock;
-use super::fault::{BadFault, Faults, FaultyWorld};
+use super::fault::{self, BadFault, Faults, FaultyWorld};
 use super::guards::GuardLink;
-use super::inbox::{Door, Listeners, ProgressBook};
+use super::inbox::{Answered, Door, Listeners, ProgressBook};
 use super::world::{RealWorld, World};
 use super::{Bug, Exit, Log, Loop, Manner, Parts, RunnerEnd, signals};
 use crate::estate::Estate;
-use crate::event::{Event, Header, Person, Record, Seq};
+use crate::event::{Event, Header, Person, Record, Request, Seq};
 use crate::graph::Graph;
 use crate::guard::GuardError;
 use crate::journal::replay::Cut;
 use crate::journal::rundir::RunDir;
 use crate::journal::{Journal, JournalError};
-use crate::run::Run;
+use crate::run::{Refusal, Run};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,6 +68,8 @@ pub enum StartError {
     Guard(GuardError),
     /// The estate allows no such run.
     Refused(String),
+    /// The journal's file failed.
+    Lost(String),
 }
 
 impl fmt::Display for StartError {
@@ -83,6 +85,7 @@ impl fmt::Display for StartError {
             }
             Self::Guard(error) => error.fmt(out),
             Self::Refused(why) => out.write_str(why),
+            Self::Lost(why) => write!(out, "the journal is lost: {why}"),
         }
     }
 }
@@ -120,6 +123,8 @@ pub struct Runner {
     header: Header,
     cut: Option<Cut>,
     faults: Faults,
+    /// Begun by this process.
+    is_new: bool,
     signals: bool,
 }
 
@@ -189,6 +194,43 @@ pub fn resume(options: ResumeOptions) -> Result<Resumption, StartError> {
     Ok(Resumption::Goes(Box::new(runner)))
 }
 
+/// Records what a person asks of a run that no runner has now: under the run's lock, judged by the
+/// core as ever, durable before it is answered. Whoever resumes the run acts on it.
+///
+/// # Errors
+/// A runner has the run after all, or its journal cannot be used.
+pub async fn record(
+    run_dir: &RunDir,
+    who: &Person,
+    requests: Vec<Request>,
+) -> Result<Vec<Answered>, StartError> {
+    let clock = Clock::system();
+    let resumed = Journal::resume(run_dir, &who.login, clock.now())?;
+    let mut run = resumed.replayed.run;
+    let Some(mut journal) = resumed.journal else {
+        let refused = || Answered::Refused(Refusal { why: "the run has ended".into(), hint: None });
+        return Ok(requests.iter().map(|_| refused()).collect());
+    };
+    let mut answers = Vec::new();
+    for request in requests {
+        answers.push(match run.admit(who, request) {
+            Ok(event) => {
+                let at = clock.now();
+                let record = Record { seq: run.seq() + 1, at, event };
+                run.apply(&record)
+                    .map_err(|impossible| JournalError::Impossible { why: impossible.0 })?;
+                journal.append(at, record.event);
+                Answered::Recorded(record.seq)
+            }
+            Err(refusal) => Answered::Refused(refusal),
+        });
+    }
+    while journal.durable() < journal.seq() {
+        journal.synced().await.map_err(|lost| StartError::Lost(lost.to_string()))?;
+    }
+    Ok(answers)
+}
+
 /// What a production estate does not allow, and the faults that are asked for.
 fn checked(header: &Header, graph: &Graph, estate: Option<&Estate>) -> Result<Faults, StartError> {
     if let Some(estate) = estate.filter(|estate| estate.production && header.options.rehearsal) {
@@ -226,7 +268,8 @@ impl Runner {
         manner.rehearsal = header.options.rehearsal;
         // Already durable: it was killed for it once.
         manner.kill_at = faults.kill_at().filter(|record| *record > journal.durable());
-        manner.guard_hangs = faults.guard_hangs() && journal.epoch() == 1;
+        let is_new = journal.epoch() == 1;
+        manner.guard_hangs = faults.guard_hangs() && is_new;
         let guard = match &estate {
             Some(estate) => GuardLink::start(&graph, estate, inbox.0.clone())?,
             None => GuardLink::none(),
@@ -270,7 +313,7 @@ impl Runner {
             durable,
         };
         let looping = Loop::new(parts);
-        Ok(Self { looping, first, door, run, estate, header, cut, faults, signals })
+        Ok(Self { looping, first, door, run, estate, header, cut, faults, is_new, signals })
     }
 
     /// The way in for the operators' socket, boards and drivers.
@@ -301,6 +344,17 @@ impl Runner {
     /// The faults that the lab is to be given, as written.
     pub fn lab_faults(&self) -> &[String] {
         self.faults.of_lab()
+    }
+
+    /// Gives the lab the faults that it is to have. A run that is taken up again has given them.
+    ///
+    /// # Errors
+    /// Faults that the lab does not know.
+    pub async fn arm_lab(&self) -> Result<(), StartError> {
+        let lab = self.estate.as_ref().and_then(|estate| estate.lab.as_ref());
+        let (Some(lab), true) = (lab, self.is_new) else { return Ok(()) };
+        let bad = fault::give_to_lab(&lab.control, self.faults.of_lab()).await;
+        if bad.is_empty() { Ok(()) } else { Err(StartError::Faults(bad)) }
     }
 
     /// Runs until the run or this process has an end.
