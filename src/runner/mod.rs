@@ -50,7 +50,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 const LETTERS_A_TURN: usize = 512;
 
 /// The reason of a hold that a signal caused; `resume` releases it.
-pub const INTERRUPTED: &str = "interrupted by a signal";
+pub const INTERRUPTED: &str = "interrupted";
 
 /// The journal's side of the loop; a seam for tests that need a disk that fails.
 trait Log: Send {
