@@ -27,9 +27,6 @@ struct FakeWorld {
     plays: Mutex<BTreeMap<String, Vec<Play>>>,
     begun: Mutex<Vec<String>>,
     stops: Mutex<BTreeMap<Job, oneshot::Sender<()>>>,
-    /// The newest durable record at each begin.
-    durable: Mutex<Option<watch::Receiver<Seq>>>,
-    early: Mutex<Vec<String>>,
 }
 
 fn done() -> Ending {

@@ -134,7 +134,7 @@ async fn attempt(prepared: Prepared, context: Context, after: After) -> Ending {
 /// Ends what a dead runner left of earlier attempts of this step, before it is asked or tried again.
 async fn settle(context: &Context) -> Result<(), Ending> {
     let Some(attempts) = context.attempt_dir.parent() else { return Ok(()) };
-    match settle_leftovers(attempts).await {
+    match executor::process::settle_leftovers(attempts).await {
         Ok(leftovers) => match leftovers.iter().find(|leftover| !leftover.gone) {
             None => Ok(()),
             Some(alive) => Err(Ending::Unknown(Failure::in_doubt(format!(
@@ -200,14 +200,4 @@ impl After {
 fn make_private(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-// TEMP until EXEC lands
-struct L {
-    gone: bool,
-    pids: Vec<i32>,
-    attempt: PathBuf,
-}
-async fn settle_leftovers(_: &std::path::Path) -> std::io::Result<Vec<L>> {
-    Ok(vec![])
 }
