@@ -29,6 +29,7 @@ mod estate;
 mod fault;
 mod hosts;
 mod http;
+mod judge;
 pub mod load;
 mod ocsp;
 mod orders;
