@@ -158,6 +158,7 @@ impl Run {
             *reached = if *missing == 0 { reached.or(Some(seq)) } else { None };
         }
         if !self.state.aborting && self.state.outcome.is_none() {
+            self.ask();
             self.watch_floor(at);
             self.ask();
         }

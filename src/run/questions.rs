@@ -357,7 +357,7 @@ impl Run {
                 let way = self.due_way(asked.step.unwrap_or(StepId(0))).unwrap_or(Way::Do);
                 let causes = asked.step.map(|step| self.floor_causes(step, way));
                 let whom = self.floor_text(causes.unwrap_or_default());
-                format!("`{name}` waits in vain, as it would take the last provider{whom}")
+                format!("`{name}` waits in vain: it would {whom}")
             }
             Why::NothingToUndo(Scope::Line(line)) => format!(
                 "nothing of line `{}` has begun: take it out, or go on?",
@@ -386,12 +386,16 @@ impl Run {
                         format!("`{}`", self.graph.providers()[it.index()].name)
                     };
                     let wanting: Vec<_> = wanting.iter().map(provider).collect();
-                    parts.push(format!(" of `{service}`; wanted back: {}", wanting.join(", ")));
+                    let wanting = wanting.join(", ");
+                    let text = format!("take the last of `{service}` (wanted back: {wanting})");
+                    parts.push(text);
                 }
-                super::Cause::Limit(role) => parts.push(format!(", or give `{role}` two holders")),
+                super::Cause::Limit(role) => {
+                    parts.push(format!("make a second holder beside `{role}`"))
+                }
                 _ => {}
             }
         }
-        parts.join("")
+        parts.join(", and ")
     }
 }
