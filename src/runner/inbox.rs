@@ -7,6 +7,7 @@ use crate::event::{Ending, Job, LineId, Person, ProviderId, Record, Request, Seq
 use crate::executor::Progress;
 use crate::graph::Graph;
 use crate::journal::rundir::RunDir;
+use crate::revocation::Entry;
 use crate::run::Refusal;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(super) enum Letter {
     Speaks,
     /// The emergency lane's word on a line; `as_of` is a record.
     Revocations { line: LineId, clear: bool, as_of: Seq },
+    /// The emergency lane wrote something down.
+    Lane(Entry),
     /// A signal of the operating system.
     Signal(Signal),
     /// Something worth a line to people, not a record.
@@ -115,6 +118,8 @@ pub enum News {
         /// One sentence.
         why: String,
     },
+    /// A new entry of the emergency lane, durable.
+    Lane(Entry),
     /// A sentence for people that is no record.
     Note(String),
 }

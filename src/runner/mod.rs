@@ -15,12 +15,16 @@ pub mod fault;
 mod fill;
 mod guards;
 mod inbox;
+mod lane;
+mod letters;
 mod pending;
 pub mod rehearsal;
 mod signals;
 mod start;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;
 mod world;
 
 pub use inbox::{Answered, Door, News, ProgressBook, Voice};
@@ -30,24 +34,29 @@ pub use start::{
 pub use world::World;
 
 use crate::event::{
-    Ending, Event, Job, Outcome, Person, ProviderId, Record, Request, Seq, StepId, Timer, Verdict,
-    Way,
+    Ending, Event, Job, Outcome, Person, ProviderId, Record, Request, Seq, StepId, Timer, Way,
 };
 use crate::graph::Effect;
-use crate::run::{Command, HoldCause, Impossible, Run};
+use crate::lane::file::Held;
+use crate::run::{Command, Impossible, Run};
 use clock::{Clock, JumpWatch};
 use guards::GuardLink;
-use inbox::{Asked, Letter, Listeners, Signal};
+use inbox::{Letter, Listeners};
 use jiff::Timestamp;
+use lane::LaneLink;
 use pending::Pending;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Letters taken from the inbox before what became durable meanwhile is let go.
 const LETTERS_A_TURN: usize = 512;
+
+/// Between two looks at a lane that somebody writes to.
+const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// The reason of a hold that a signal caused; `resume` releases it.
 pub const INTERRUPTED: &str = "interrupted";
@@ -120,6 +129,8 @@ enum Due {
     Begin(Job),
     Stop(Job),
     Reply(oneshot::Sender<Answered>, Answered),
+    /// The emergency lane is held still until then.
+    Free(Option<Arc<Held>>),
 }
 
 /// How the loop behaves beside the run's own rules.
@@ -145,6 +156,7 @@ struct Parts<L> {
     log: L,
     world: Arc<dyn World>,
     guard: GuardLink,
+    lane: LaneLink,
     clock: Clock,
     manner: Manner,
     inbox: (mpsc::UnboundedSender<Letter>, mpsc::UnboundedReceiver<Letter>),
@@ -159,6 +171,7 @@ struct Loop<L> {
     log: L,
     world: Arc<dyn World>,
     guard: GuardLink,
+    lane: LaneLink,
     clock: Clock,
     jumps: JumpWatch,
     manner: Manner,
@@ -175,6 +188,8 @@ struct Loop<L> {
     commands: Vec<Command>,
     /// Signals so far; at the first nothing new begins here, whatever the core says.
     signals: u32,
+    /// Somebody was at the lane's file: order again in a moment.
+    look_again: bool,
 }
 
 enum Stop {
@@ -195,6 +210,7 @@ impl<L: Log> Loop<L> {
             log: parts.log,
             world: parts.world,
             guard: parts.guard,
+            lane: parts.lane,
             jumps: JumpWatch::new(parts.clock.clone()),
             clock: parts.clock,
             manner: parts.manner,
@@ -208,6 +224,7 @@ impl<L: Log> Loop<L> {
             wake: None,
             commands: Vec::new(),
             signals: 0,
+            look_again: false,
         }
     }
 
@@ -251,6 +268,7 @@ impl<L: Log> Loop<L> {
                 timer = wait_for(&clock, wake) => {
                     self.append(Event::Due { timer, jumped: false })?;
                 }
+                () = tokio::time::sleep(A_MOMENT), if self.look_again => {}
             }
             if let Some(by) = self.jumps.look() {
                 tracing::warn!(%by, "the wall clock jumped");
@@ -288,6 +306,7 @@ impl<L: Log> Loop<L> {
     fn follows(&mut self, record: &Arc<Record>) {
         self.pending.push(record.seq, Due::News(Arc::clone(record)));
         self.touch(record);
+        self.lane.follow(&self.run, record);
     }
 
     /// Tells the guard what a record touched.
@@ -329,6 +348,7 @@ impl<L: Log> Loop<L> {
                     self.stopping.remove(&job);
                 }
                 Due::Stop(job) => self.stop(job)?,
+                Due::Free(held) => drop(held),
             }
         }
         Ok(())
@@ -375,6 +395,7 @@ impl<L: Log> Loop<L> {
             commands.clear();
             self.run.next(&mut commands);
             self.wake = None;
+            self.look_again = false;
             let mut ordered = false;
             for command in &commands {
                 ordered |= self.order(command)?;
@@ -390,11 +411,7 @@ impl<L: Log> Loop<L> {
     fn order(&mut self, command: &Command) -> Result<bool, Stop> {
         match command {
             Command::Start(_) if self.signals > 0 => Ok(false),
-            Command::Start(job) => {
-                let record = self.append(Event::Started(*job))?;
-                self.pending.push(record.seq, Due::Begin(*job));
-                Ok(true)
-            }
+            Command::Start(job) => self.start(*job),
             Command::Stop(job) => {
                 if self.stopping.insert(*job) {
                     self.pending.push(self.run.seq(), Due::Stop(*job));
@@ -412,6 +429,21 @@ impl<L: Log> Loop<L> {
                 Ok(true)
             }
         }
+    }
+
+    /// Orders a start; one that a revocation could race with only while the lane is held still.
+    fn start(&mut self, job: Job) -> Result<bool, Stop> {
+        let mut held = None;
+        if job.way == Way::Do && lane::awaits_lane(self.run.graph(), job.step) {
+            match self.hold_lane(job.step)? {
+                Some(hold) => held = hold,
+                None => return Ok(false),
+            }
+        }
+        let record = self.append(Event::Started(job))?;
+        self.pending.push(record.seq, Due::Free(held));
+        self.pending.push(record.seq, Due::Begin(job));
+        Ok(true)
     }
 
     /// A rehearsal does not wait: backoffs and `not_before` are jumped at once, the opening of the
@@ -461,106 +493,6 @@ impl<L: Log> Loop<L> {
             }
             _ => None,
         }
-    }
-
-    fn take(&mut self, letter: Letter) -> Result<(), Stop> {
-        match letter {
-            Letter::Asked(asked) => self.asked(asked),
-            Letter::Note(note) => {
-                self.listeners.tell(&News::Note(note));
-                Ok(())
-            }
-            _ if self.run.outcome().is_some() => Ok(()),
-            Letter::Ended(job, ending) => {
-                self.stopping.remove(&job);
-                self.progress.close(job);
-                self.append(Event::Ended(job, ending)).map(drop)
-            }
-            Letter::Verdict { provider, verdict, as_of, why } => {
-                self.verdict(provider, verdict, as_of)?;
-                self.listeners.tell(&News::Found { provider, why });
-                Ok(())
-            }
-            Letter::Silent => self.guard_is_silent(),
-            Letter::Speaks => {
-                // It never knew of our verdict, so it would not tell of a change.
-                self.guard.touched_all(self.run.seq());
-                Ok(())
-            }
-            Letter::Revocations { line, clear, as_of } => {
-                self.append(Event::Revocations { line, clear, as_of }).map(drop)
-            }
-            Letter::Signal(signal) => self.signal(signal),
-        }
-    }
-
-    fn asked(&mut self, Asked { who, what, reply }: Asked) -> Result<(), Stop> {
-        let answer = match self.run.admit(&who, what) {
-            Ok(event) => Answered::Recorded(self.append(event)?.seq),
-            Err(refusal) => Answered::Refused(refusal),
-        };
-        // A refusal rests on records too: it is told when they are durable.
-        self.pending.push(self.run.seq(), Due::Reply(reply, answer));
-        Ok(())
-    }
-
-    /// Journals a verdict, unless a later record has overtaken it.
-    fn verdict(&mut self, provider: ProviderId, verdict: Verdict, as_of: Seq) -> Result<(), Stop> {
-        if as_of < self.run.last_event_of(provider) || *self.run.verdict(provider).0 == verdict {
-            return Ok(());
-        }
-        self.append(Event::Verdict { provider, verdict, as_of }).map(drop)
-    }
-
-    /// A guard that hangs or dies is itself a breach.
-    fn guard_is_silent(&mut self) -> Result<(), Stop> {
-        self.listeners.tell(&News::Note("the guard is silent: a breach by itself".to_owned()));
-        let as_of = self.run.seq();
-        for index in 0..self.run.graph().providers().len() {
-            let provider = ProviderId(u32::try_from(index).expect("BUG: ids are 32 bits"));
-            let silent = Verdict::Down(vec!["guard-silent".to_owned()]);
-            self.verdict(provider, silent, as_of)?;
-        }
-        Ok(())
-    }
-
-    fn signal(&mut self, signal: Signal) -> Result<(), Stop> {
-        self.signals = match signal {
-            Signal::Interrupt => self.signals + 1,
-            Signal::Terminate => self.signals.max(1) + 1,
-        };
-        let what = match self.signals {
-            1 => Request::Hold { reason: INTERRUPTED.to_owned() },
-            2 => Request::Interrupt,
-            _ => return Ok(()),
-        };
-        let note = match self.signals {
-            1 => "interrupted: what runs is finished, nothing new starts (once more ends it too)",
-            _ => "interrupted again: what runs is ended",
-        };
-        self.listeners.tell(&News::Note(note.to_owned()));
-        let Some(who) = self.manner.by.clone() else { return Ok(()) };
-        match self.run.admit(&who, what) {
-            Ok(event) => self.append(event).map(drop),
-            Err(refusal) => {
-                // Nothing starts all the same: `signals` sees to it.
-                tracing::debug!(why = refusal.why, "the hold of a signal was not admitted");
-                Ok(())
-            }
-        }
-    }
-
-    /// Whoever resumes a run takes back the holds that signals left.
-    fn release_interrupts(&mut self) -> Result<(), Stop> {
-        let Some(who) = self.manner.by.clone() else { return Ok(()) };
-        let by_signal = |cause: &HoldCause| matches!(cause, HoldCause::Person { reason, .. } if reason == INTERRUPTED);
-        let holds = self.run.holds().iter().filter(|hold| by_signal(&hold.cause));
-        for hold in holds.map(|hold| hold.id).collect::<Vec<_>>() {
-            if let Ok(event) = self.run.admit(&who, Request::Release { hold: Some(hold) }) {
-                self.append(event)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::fault::{self, BadFault, Faults, FaultyWorld};
 use super::guards::GuardLink;
 use super::inbox::{Answered, Door, Listeners, ProgressBook};
+use super::lane::LaneLink;
 use super::world::{RealWorld, World};
 use super::{Bug, Exit, Log, Loop, Manner, Parts, RunnerEnd, signals};
 use crate::estate::Estate;
@@ -266,13 +267,18 @@ impl Runner {
         let (durable, durable_now) = watch::channel(journal.durable());
         let (listeners, progress) = (Listeners::default(), ProgressBook::default());
         manner.rehearsal = header.options.rehearsal;
-        // Already durable: it was killed for it once.
-        manner.kill_at = faults.kill_at().filter(|record| *record > journal.durable());
         let is_new = journal.epoch() == 1;
+        // A run that is taken up again was killed for what is durable already.
+        let before = if is_new { 0 } else { journal.durable() };
+        manner.kill_at = faults.kill_at().filter(|record| *record > before);
         manner.guard_hangs = faults.guard_hangs() && is_new;
         let guard = match &estate {
             Some(estate) => GuardLink::start(&graph, estate, inbox.0.clone())?,
             None => GuardLink::none(),
+        };
+        let lane = match &estate {
+            Some(estate) => LaneLink::start(&run, estate, &run_dir, inbox.0.clone())?,
+            None => LaneLink::default(),
         };
         let world = RealWorld {
             estate: estate.clone().unwrap_or_default(),
@@ -305,6 +311,7 @@ impl Runner {
             log: journal,
             world,
             guard,
+            lane,
             clock,
             manner,
             inbox,

@@ -1,12 +1,11 @@
 //! The loop with a fake world, a journal that a test holds back or breaks, and a paused clock.
 
-use super::inbox::{Asked, ProgressBook};
+use super::inbox::{Asked, ProgressBook, Signal};
 use super::*;
 use crate::event::Outputs;
 use crate::failure::Failure;
 use crate::graph::Graph;
 use crate::graph::testing::PlanBuilder;
-use crate::journal::rundir::RunDir;
 use crate::run::Status;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -193,6 +192,7 @@ impl Stage {
             log,
             world: Arc::clone(&world) as Arc<dyn World>,
             guard,
+            lane: LaneLink::default(),
             clock,
             manner,
             inbox,
