@@ -4,6 +4,7 @@
 //! references, never as values.
 
 mod read;
+mod site;
 
 pub use read::read;
 

@@ -1,9 +1,6 @@
 //! From text to an estate: every fault in one go.
 
-use super::{
-    Channel, Database, Edge, Estate, Host, Issuers, LabLink, Orders, Probe, Provider, Secret,
-    Sentinels, Service, Site, Switch,
-};
+use super::{Channel, Estate, LabLink, Probe, Secret, Sentinels};
 use crate::text::Spanned;
 use crate::text::fault::Fault;
 use crate::text::reader::{Fields, Reader};
@@ -41,8 +38,8 @@ pub fn read(path: &Path, text: &str) -> Result<(Estate, Vec<Fault>), Vec<Fault>>
 }
 
 /// The file that is being read.
-struct Source<'p> {
-    reader: Reader,
+pub(super) struct Source<'p> {
+    pub(super) reader: Reader,
     directory: &'p Path,
 }
 
@@ -103,7 +100,7 @@ impl Source<'_> {
     }
 
     /// A map whose keys are names of the estate.
-    fn map<T>(
+    pub(super) fn map<T>(
         &mut self,
         node: &Node<'_>,
         what: &str,
@@ -120,21 +117,21 @@ impl Source<'_> {
         out
     }
 
-    fn text(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
+    pub(super) fn text(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
         self.reader.text(node, what).map(str::to_owned)
     }
 
-    fn path(&mut self, node: &Node<'_>, what: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, node: &Node<'_>, what: &str) -> Option<PathBuf> {
         self.reader.text(node, what).map(|text| self.directory.join(text))
     }
 
-    fn paths(&mut self, node: &Node<'_>, what: &str) -> Option<Vec<PathBuf>> {
+    pub(super) fn paths(&mut self, node: &Node<'_>, what: &str) -> Option<Vec<PathBuf>> {
         let texts = self.reader.texts(node, what)?;
         Some(texts.iter().map(|text| self.directory.join(&text.value)).collect())
     }
 
     /// A text in which `{line}` and the like stand for what is filled in later.
-    fn holes(&mut self, node: &Node<'_>, what: &str, known: &[&str]) -> Option<String> {
+    pub(super) fn holes(&mut self, node: &Node<'_>, what: &str, known: &[&str]) -> Option<String> {
         let text = self.text(node, what)?;
         let mut rest = text.as_str();
         while let Some(open) = rest.find('{') {
@@ -161,7 +158,7 @@ impl Source<'_> {
     }
 
     /// A URL. It holds no password: those are read at the moment of use, and never journaled.
-    fn url(&mut self, node: &Node<'_>, what: &str, holes: &[&str]) -> Option<String> {
+    pub(super) fn url(&mut self, node: &Node<'_>, what: &str, holes: &[&str]) -> Option<String> {
         let url = self.holes(node, what, holes)?;
         let Some((scheme, rest)) = url.split_once("://") else {
             let fault = Fault::error("bad-url", node.span, format!("{what}: `{url}` is not a URL"));
@@ -182,7 +179,7 @@ impl Source<'_> {
         Some(url)
     }
 
-    fn inline_secret(&mut self, node: &Node<'_>, what: &str) {
+    pub(super) fn inline_secret(&mut self, node: &Node<'_>, what: &str) {
         let what = format!("{what} holds a password in plain text");
         let fault = Fault::error(crate::text::fault::INLINE_SECRET, node.span, what);
         self.reader.report(fault.hint(
@@ -190,7 +187,7 @@ impl Source<'_> {
         ));
     }
 
-    fn argv(&mut self, node: &Node<'_>, what: &str) -> Option<Vec<String>> {
+    pub(super) fn argv(&mut self, node: &Node<'_>, what: &str) -> Option<Vec<String>> {
         let nodes = self.reader.list(node, what)?;
         if nodes.is_empty() {
             self.reader.error("empty-value", node.span, format!("{what} names no program"));
@@ -199,7 +196,7 @@ impl Source<'_> {
         nodes.iter().map(|node| self.holes(node, what, &["line"])).collect()
     }
 
-    fn secret(&mut self, node: &Node<'_>, what: &str) -> Option<Secret> {
+    pub(super) fn secret(&mut self, node: &Node<'_>, what: &str) -> Option<Secret> {
         if matches!(node.value, Value::Scalar { .. }) {
             self.inline_secret(node, what);
             return None;
@@ -220,264 +217,6 @@ impl Source<'_> {
                 None
             }
         }
-    }
-
-    fn site(&mut self, node: &Node<'_>) -> Option<Site> {
-        let mut fields = self.reader.fields(node, "a site")?;
-        let mut site = Site::default();
-        if let Some(node) = fields.take("hosts") {
-            site.hosts = self.map(node, "`hosts`", "the host", Self::host);
-        }
-        if let Some(node) = fields.take("edge") {
-            let edge = self.edge(node);
-            site.edge = edge.map(|value| Spanned { value, span: node.span });
-        }
-        if let Some(node) = fields.take("databases") {
-            site.databases = self.map(node, "`databases`", "the database", Self::database);
-        }
-        if let Some(node) = fields.take("roles") {
-            site.roles = self.map(node, "`roles`", "the role", |source, node| {
-                let mut fields = source.reader.fields(node, "a role")?;
-                let switch = source.switch(&mut fields, ["promote", "fence", "is_promoted"], true);
-                fields.finish(&mut source.reader, &[]);
-                switch?
-            });
-        }
-        if let Some(node) = fields.take("services") {
-            site.services = self.map(node, "`services`", "the service", Self::service);
-        }
-        if let Some(node) = fields.take("orders") {
-            let orders = self.orders(node);
-            site.orders = orders.map(|value| Spanned { value, span: node.span });
-        }
-        fields.finish(
-            &mut self.reader,
-            &[
-                ("database", "write `databases`"),
-                ("providers", "providers stand under their service"),
-            ],
-        );
-        Some(site)
-    }
-
-    fn host(&mut self, node: &Node<'_>) -> Option<Host> {
-        let mut fields = self.reader.fields(node, "a host")?;
-        let local = fields.take("local");
-        let ssh = fields.take("ssh");
-        let span = fields.span();
-        fields.finish(&mut self.reader, &[]);
-        match (local, ssh) {
-            (Some(Node { value: Value::Null, .. }), None) => Some(Host::Local { path: None }),
-            (Some(node), None) => {
-                let mut fields = self.reader.fields(node, "a local host")?;
-                let path = fields.take("path");
-                fields.finish(&mut self.reader, &[]);
-                match path {
-                    None => Some(Host::Local { path: None }),
-                    Some(node) => Some(Host::Local { path: Some(self.path(node, "`path`")?) }),
-                }
-            }
-            (None, Some(node)) => {
-                let destination = self.text(node, "`ssh`")?;
-                // ssh would take it for an option.
-                if destination.starts_with('-') || destination.contains(char::is_whitespace) {
-                    let what = format!("`{destination}` is not a destination of ssh");
-                    self.reader.error("bad-name", node.span, what);
-                    return None;
-                }
-                Some(Host::Ssh(destination))
-            }
-            _ => {
-                let fault = Fault::error("bad-host", span, "a host is `local` or `ssh`");
-                self.reader.report(
-                    fault.hint("write it like `{ ssh: ocsp-1.mv }` or `{ local: { path: DIR } }`"),
-                );
-                None
-            }
-        }
-    }
-
-    fn edge(&mut self, node: &Node<'_>) -> Option<Edge> {
-        let mut fields = self.reader.fields(node, "an edge")?;
-        if let Some(nginx) = fields.entry("nginx") {
-            let fault = Fault::error(
-                "not-yet",
-                nginx.key.span,
-                "an edge of nginx is not driven by this version",
-            );
-            self.reader.report(fault.hint("give it an `admin` URL"));
-            return None;
-        }
-        let url = fields.need("url", &mut self.reader).and_then(|n| self.url(n, "`url`", &[]));
-        let admin =
-            fields.need("admin", &mut self.reader).and_then(|n| self.url(n, "`admin`", &[]));
-        let mut paths = |name: &'static str, fields: &mut Fields<'_>| match fields.take(name) {
-            None => BTreeMap::new(),
-            Some(node) => {
-                let paths = self.map(node, &format!("`{name}`"), "the route", Self::url_path);
-                paths.into_iter().map(|(name, path)| (name, path.value)).collect()
-            }
-        };
-        let routes = paths("routes", &mut fields);
-        let protected = paths("protected", &mut fields);
-        fields.finish(&mut self.reader, &[]);
-        let plain = |url: String| url.trim_end_matches('/').to_owned();
-        Some(Edge { url: plain(url?), admin: plain(admin?), routes, protected })
-    }
-
-    fn url_path(&mut self, node: &Node<'_>) -> Option<String> {
-        let path = self.holes(node, "the path", &["line"])?;
-        if !path.starts_with('/') {
-            let fault = Fault::error("bad-url", node.span, format!("`{path}` is not a path"));
-            self.reader.report(fault.hint(format!("write `/{path}`")));
-            return None;
-        }
-        Some(path)
-    }
-
-    fn database(&mut self, node: &Node<'_>) -> Option<Database> {
-        let mut fields = self.reader.fields(node, "a database")?;
-        let sqlite = fields.take("sqlite");
-        let postgres = fields.take("postgres");
-        let password = fields.entry("password");
-        let span = fields.span();
-        fields.finish(&mut self.reader, &[]);
-        match (sqlite, postgres) {
-            (Some(node), None) => {
-                if let Some(entry) = password {
-                    self.reader.error(
-                        "odd-field",
-                        entry.key.span,
-                        "a file of SQLite has no password",
-                    );
-                }
-                self.path(node, "`sqlite`").map(Database::Sqlite)
-            }
-            (None, Some(node)) => {
-                let conninfo = self.text(node, "`postgres`")?;
-                let folded = conninfo.to_lowercase().replace(' ', "");
-                let userinfo = conninfo
-                    .split_once("://")
-                    .and_then(|(_, rest)| rest.split('/').next()?.split_once('@'))
-                    .is_some_and(|(user, _)| user.contains(':'));
-                if folded.contains("password=") || userinfo {
-                    self.inline_secret(node, "`postgres`");
-                    return None;
-                }
-                let password = match password {
-                    None => None,
-                    Some(entry) => Some(self.secret(&entry.value, "`password`")?),
-                };
-                Some(Database::Postgres { conninfo, password })
-            }
-            _ => {
-                let fault =
-                    Fault::error("bad-database", span, "a database is `sqlite` or `postgres`");
-                self.reader.report(fault.hint("write it like `{ sqlite: FILE }` or `{ postgres: \"host=db-1 dbname=geotrust\" }`"));
-                None
-            }
-        }
-    }
-
-    /// `admin: URL`, or three commands. The outer `None` is a fault, the inner one none given.
-    fn switch(
-        &mut self,
-        fields: &mut Fields<'_>,
-        [on, off, is_on]: [&'static str; 3],
-        wanted: bool,
-    ) -> Option<Option<Switch>> {
-        let span = fields.span();
-        let admin = fields.entry("admin");
-        let commands = [fields.entry(on), fields.entry(off), fields.entry(is_on)];
-        let some = commands.iter().flatten().next();
-        match (admin, some, commands) {
-            (Some(admin), None, _) => {
-                Some(Some(Switch::Admin(self.url(&admin.value, "`admin`", &["line"])?)))
-            }
-            (Some(_), Some(command), _) => {
-                let what =
-                    format!("it is switched by `admin` or by `{}`, not both", command.key.value);
-                self.reader.error("two-deeds", command.key.span, what);
-                None
-            }
-            (None, None, _) if !wanted => Some(None),
-            (None, _, [Some(a), Some(b), Some(c)]) => {
-                let on = self.argv(&a.value, &format!("`{on}`"));
-                let off = self.argv(&b.value, &format!("`{off}`"));
-                let is_on = self.argv(&c.value, &format!("`{is_on}`"));
-                Some(Some(Switch::Commands { on: on?, off: off?, is_on: is_on? }))
-            }
-            _ => {
-                let what = format!("it needs `{on}`, `{off}` and `{is_on}`, or `admin`");
-                self.reader.error("missing-field", span, what);
-                None
-            }
-        }
-    }
-
-    fn service(&mut self, node: &Node<'_>) -> Option<Service> {
-        let mut fields = self.reader.fields(node, "a service")?;
-        let providers = fields.need("providers", &mut self.reader);
-        let providers =
-            providers.map(|n| self.map(n, "`providers`", "the provider", Self::provider));
-        let issuers = fields.take("issuers").map(|node| self.issuers(node));
-        let expect = fields.take("expect").map(|node| self.text(node, "`expect`"));
-        fields.finish(&mut self.reader, &[]);
-        let issuers = match issuers {
-            None => Issuers::None,
-            Some(issuers) => issuers?,
-        };
-        let expect = match expect {
-            None => None,
-            Some(expect) => Some(expect?),
-        };
-        Some(Service { providers: providers?, issuers, expect })
-    }
-
-    fn provider(&mut self, node: &Node<'_>) -> Option<Provider> {
-        const HOLES: &[&str] = &["issuer", "line"];
-        if matches!(node.value, Value::Scalar { .. }) {
-            let url = self.url(node, "the provider", HOLES)?;
-            return Some(Provider { url, ..Provider::default() });
-        }
-        let mut fields = self.reader.fields(node, "a provider")?;
-        let url = fields.need("url", &mut self.reader).and_then(|n| self.url(n, "`url`", HOLES));
-        let host = fields.take("host").map(|node| self.text(node, "`host`"));
-        let switch = self.switch(&mut fields, ["enable", "disable", "is_enabled"], false);
-        fields.finish(&mut self.reader, &[]);
-        let host = match host {
-            None => None,
-            Some(host) => Some(host?),
-        };
-        Some(Provider { url: url?, host, switch: switch? })
-    }
-
-    fn issuers(&mut self, node: &Node<'_>) -> Option<Issuers> {
-        if let Value::List(_) = &node.value {
-            return self.paths(node, "`issuers`").map(Issuers::All);
-        }
-        let by_line = self
-            .map(node, "`issuers`", "the line", |source, node| source.paths(node, "the issuers"));
-        Some(Issuers::ByLine(
-            by_line.into_iter().map(|(line, files)| (line, files.value)).collect(),
-        ))
-    }
-
-    fn orders(&mut self, node: &Node<'_>) -> Option<Orders> {
-        let mut fields = self.reader.fields(node, "`orders`")?;
-        let table = fields.need("table", &mut self.reader);
-        fields.finish(&mut self.reader, &[]);
-        let node = table?;
-        let table = self.text(node, "`table`")?;
-        let plain = table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !table.starts_with(|c: char| c.is_ascii_digit());
-        if !plain {
-            let fault =
-                Fault::error("bad-name", node.span, format!("`{table}` is not a name of a table"));
-            self.reader.report(fault.hint("names are made of letters, digits and `_`"));
-            return None;
-        }
-        Some(Orders { table })
     }
 
     fn sentinels(&mut self, node: &Node<'_>) -> Option<Sentinels> {
@@ -590,5 +329,123 @@ impl Source<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estate::{Database, Host, Issuers, Switch};
+    use crate::text::fault::render;
+
+    const GOOD: &str = r#"
+estate: v1
+name: lab
+sites:
+  from:
+    hosts: { ocsp-1: { local: { path: hosts/from/ocsp-1 } }, db-1: { ssh: db-1.mv }, bare: { local: } }
+    edge:
+      url: "http://127.0.0.1:1/"
+      admin: "http://127.0.0.1:1/edge/from"
+      routes: { order: "/{line}/order" }
+      protected: { ocsp: "/ocsp/{line}", crl: "/crl/{line}.crl" }
+    databases:
+      geotrust: { sqlite: db/from/geotrust.db }
+      thawte: { postgres: "host=db-1 dbname=thawte", password: { file: db.pass } }
+    orders: { table: orders }
+    roles:
+      writer: { admin: "http://127.0.0.1:1/roles/writer/from/{line}" }
+      crl-signer: { promote: [sign, "{line}"], fence: [unsign, "{line}"], is_promoted: [signs, "{line}"] }
+    services:
+      ocsp:
+        providers:
+          ocsp-1: { url: "http://127.0.0.1:2/", admin: "http://127.0.0.1:1/p/{line}", host: ocsp-1 }
+        issuers: { geotrust: [geotrust-ca.pem] }
+      crl: { providers: { crl-1: "http://127.0.0.1:3/{issuer}.crl" }, issuers: [a.pem, b.pem] }
+      seal: { providers: { seal-1: "http://127.0.0.1:4/" }, expect: "Secured by" }
+  to: {}
+sentinels: { good: [g.pem], revoked: [r.pem], unissued: [u.pem] }
+probe: { every: 200ms, recovery: 3 }
+people: { release-managers: [mara, jo], security: [kim] }
+channels:
+  customers: { directory: channels/customers }
+  mail: { smtp: "relay:25", from: a@b, to: c@d }
+  hook: { webhook: "https://example.com/x" }
+dns: { servers: [192.0.2.1], key: { file: tsig.key } }
+lab: { control: "http://127.0.0.1:1", directory: . }
+status: { directory: public }
+"#;
+
+    fn faults(text: &str) -> Vec<Fault> {
+        read(Path::new("e.yaml"), text).expect_err("must be refused")
+    }
+
+    /// The good estate with one part replaced.
+    fn broken(part: &str, by: &str) -> Vec<&'static str> {
+        assert!(GOOD.contains(part), "{part}");
+        faults(&GOOD.replacen(part, by, 1)).iter().map(|fault| fault.code).collect()
+    }
+
+    #[test]
+    fn the_whole_form_is_read() {
+        let path = Path::new("/labs/one/estate.yaml");
+        let (estate, notes) =
+            read(path, GOOD).unwrap_or_else(|faults| panic!("{}", render(&faults, path, GOOD)));
+        assert!(notes.is_empty());
+        let from = &estate.sites["from"];
+        assert_eq!(
+            from.hosts["ocsp-1"].value,
+            Host::Local { path: Some("/labs/one/hosts/from/ocsp-1".into()) }
+        );
+        assert_eq!(from.hosts["db-1"].value, Host::Ssh("db-1.mv".into()));
+        assert_eq!(from.edge.as_ref().map(|edge| edge.url.as_str()), Some("http://127.0.0.1:1"));
+        assert_eq!(
+            from.databases["thawte"].value,
+            Database::Postgres {
+                conninfo: "host=db-1 dbname=thawte".into(),
+                password: Some(Secret::File("/labs/one/db.pass".into())),
+            }
+        );
+        let ocsp = &from.services["ocsp"];
+        assert!(matches!(ocsp.providers["ocsp-1"].switch, Some(Switch::Admin(_))));
+        assert_eq!(ocsp.issuers.of(Some("geotrust")).len(), 1);
+        assert!(
+            matches!(from.services["crl"].issuers, Issuers::All(ref files) if files.len() == 2)
+        );
+        assert_eq!(estate.probe.recovery, 3);
+        assert_eq!(estate.people["release-managers"], ["mara", "jo"]);
+        assert_eq!(estate.status_directory.as_deref(), Some(Path::new("/labs/one/public")));
+        assert_eq!(estate.lab.map(|lab| lab.directory), Some("/labs/one/.".into()));
+    }
+
+    #[test]
+    fn secrets_are_references_and_never_shown() {
+        for (part, by) in [
+            ("password: { file: db.pass }", "password: hunter2"),
+            ("host=db-1 dbname=thawte", "host=db-1 password = 'hunter2'"),
+            ("host=db-1 dbname=thawte", "postgres://me:hunter2@db-1/thawte"),
+            ("https://example.com/x", "https://me:hunter2@example.com/x"),
+        ] {
+            let text = GOOD.replacen(part, by, 1);
+            let faults = faults(&text);
+            assert_eq!(faults[0].code, crate::text::fault::INLINE_SECRET);
+            let shown = render(&faults, Path::new("e.yaml"), &text);
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn slips_are_faults() {
+        assert_eq!(broken("/{line}/order", "/{lines}/order"), ["bad-hole"]);
+        assert_eq!(broken("\"/{line}/order\"", "order"), ["bad-url"]);
+        assert_eq!(broken("host: ocsp-1", "host: ocsp-9"), ["unknown-host"]);
+        assert_eq!(broken("fence: [unsign, \"{line}\"], ", ""), ["missing-field"]);
+        assert_eq!(broken("ssh: db-1.mv", "ssh: -oProxyCommand=x"), ["bad-name"]);
+        assert_eq!(broken("table: orders", "table: \"orders; drop\""), ["bad-name"]);
+        assert_eq!(broken("every: 200ms", "every: 200"), ["bad-time"]);
+        assert_eq!(broken("estate: v1", "cutover: v1"), ["no-header", "not-an-estate"]);
+        assert_eq!(broken("estate: v1", "estate: v2"), ["version"]);
+        assert_eq!(broken("  to: {}", "  to: {}\n  to: {}"), ["duplicate-key"]);
+        assert_eq!(broken("webhook:", "webhok:"), ["bad-channel", "unknown-field"]);
     }
 }

@@ -7,6 +7,7 @@ mod read;
 pub(crate) mod scope;
 mod steps;
 pub mod template;
+mod work;
 
 pub use read::{is_fatal, read};
 

@@ -87,7 +87,7 @@ pub fn instant(text: &str) -> Result<ZonedDateTime, NoTime> {
     }
     let zone = zone(name)?;
     let parser = DateTimeParser::new().disambiguation(Disambiguation::Reject);
-    if let Ok(at) = parser.parse_zoned_datetime_with(&*ZONES, text) {
+    if let Ok(at) = parser.parse_zoned_datetime_with(&ZONES, text) {
         return Ok(at);
     }
     let Ok(clock) = parser.parse_datetime(civil) else {
