@@ -50,9 +50,8 @@ pub struct Verify<T> {
 impl Snapshot<Template> {
     pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, what: &'static str) -> Option<Self> {
         let mut fields = scope.reader.fields(node, what)?;
-        let site = fields.need("site", &mut scope.reader).and_then(|n| scope.fixed(n, "`site`"));
-        let database =
-            fields.need("database", &mut scope.reader).and_then(|n| scope.fixed(n, "`database`"));
+        let site = fields.need("site").and_then(|n| scope.fixed(n, "`site`"));
+        let database = fields.need("database").and_then(|n| scope.fixed(n, "`database`"));
         fields.finish(&mut scope.reader, &[]);
         Some(Self { site: site?, database: database? })
     }
@@ -66,10 +65,9 @@ fn ends(
     method: bool,
 ) -> Option<Transfer<Template>> {
     let mut fields = scope.reader.fields(node, what)?;
-    let from = fields.need("from", &mut scope.reader).and_then(|n| scope.fixed(n, "`from`"));
-    let to = fields.need("to", &mut scope.reader).and_then(|n| scope.fixed(n, "`to`"));
-    let database =
-        fields.need("database", &mut scope.reader).and_then(|n| scope.fixed(n, "`database`"));
+    let from = fields.need("from").and_then(|n| scope.fixed(n, "`from`"));
+    let to = fields.need("to").and_then(|n| scope.fixed(n, "`to`"));
+    let database = fields.need("database").and_then(|n| scope.fixed(n, "`database`"));
     let words = [("copy", Method::Copy), ("replicate", Method::Replicate)];
     let method = match method.then(|| fields.take("method")).flatten() {
         None => Some(Method::Copy),

@@ -34,10 +34,9 @@ type Args = (Template, Template, Vec<Template>, u16);
 
 fn args(node: &Node<'_>, scope: &mut Scope<'_>, what: &'static str) -> Option<Args> {
     let mut fields = scope.reader.fields(node, what)?;
-    let site = fields.need("site", &mut scope.reader).and_then(|n| scope.fixed(n, "`site`"));
-    let line = fields.need("line", &mut scope.reader).and_then(|n| scope.fixed(n, "`line`"));
-    let routes =
-        fields.need("routes", &mut scope.reader).and_then(|n| scope.fixed_list(n, "`routes`"));
+    let site = fields.need("site").and_then(|n| scope.fixed(n, "`site`"));
+    let line = fields.need("line").and_then(|n| scope.fixed(n, "`line`"));
+    let routes = fields.need("routes").and_then(|n| scope.fixed_list(n, "`routes`"));
     let status = match fields.take("status") {
         None => Some(404),
         Some(node) => scope.reader.number(node, "`status`", 400..=599),

@@ -54,11 +54,7 @@ impl Http<Template> {
         }
         let body = fields.take("body").map(|node| scope.filled(node, "`body`"));
         let every = fields.take("every").map(|node| scope.reader.duration(node, "`every`"));
-        let expect = fields.take("expect");
-        let (status, contains) = match expect {
-            None => (Vec::new(), None),
-            Some(node) => read_expect(node, scope)?,
-        };
+        let expect = fields.take("expect").map(|node| read_expect(node, scope));
         fields.finish(&mut scope.reader, &[]);
         let (method, url) = target?;
         let body = match body {
@@ -68,6 +64,10 @@ impl Http<Template> {
         let every = match every {
             None => None,
             Some(every) => Some(every?),
+        };
+        let (status, contains) = match expect {
+            None => (Vec::new(), None),
+            Some(expect) => expect?,
         };
         Some(Self { method, url, headers, body, status, contains, every })
     }

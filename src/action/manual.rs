@@ -31,7 +31,7 @@ impl Manual<Template> {
             None => Some(1),
             Some(node) => scope.reader.number(node, "`people`", 1..=100),
         };
-        let how = fields.need("how", &mut scope.reader).and_then(|node| {
+        let how = fields.need("how").and_then(|node| {
             scope.reader.text(node, "`how`")?;
             scope.filled(node, "`how`")
         });

@@ -19,9 +19,8 @@ pub struct Notify<T> {
 impl Notify<Template> {
     pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>) -> Option<Self> {
         let mut fields = scope.reader.fields(node, "`notify`")?;
-        let notice =
-            fields.need("notice", &mut scope.reader).and_then(|n| scope.path(n, "`notice`"));
-        let to = fields.need("to", &mut scope.reader).and_then(|n| scope.fixed_list(n, "`to`"));
+        let notice = fields.need("notice").and_then(|n| scope.path(n, "`notice`"));
+        let to = fields.need("to").and_then(|n| scope.fixed_list(n, "`to`"));
         fields.finish(&mut scope.reader, &[]);
         Some(Self { notice: notice?, to: to? })
     }

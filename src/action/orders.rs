@@ -32,8 +32,8 @@ const UNDO_RATE: f64 = 100.0;
 impl Pause<Template> {
     pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>) -> Option<Self> {
         let mut fields = scope.reader.fields(node, "`orders.pause`")?;
-        let site = fields.need("site", &mut scope.reader).and_then(|n| scope.fixed(n, "`site`"));
-        let line = fields.need("line", &mut scope.reader).and_then(|n| scope.fixed(n, "`line`"));
+        let site = fields.need("site").and_then(|n| scope.fixed(n, "`site`"));
+        let line = fields.need("line").and_then(|n| scope.fixed(n, "`line`"));
         fields.finish(&mut scope.reader, &[]);
         Some(Self { site: site?, line: line? })
     }
@@ -42,9 +42,9 @@ impl Pause<Template> {
 impl Resume<Template> {
     pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>) -> Option<Self> {
         let mut fields = scope.reader.fields(node, "`orders.resume`")?;
-        let site = fields.need("site", &mut scope.reader).and_then(|n| scope.fixed(n, "`site`"));
-        let line = fields.need("line", &mut scope.reader).and_then(|n| scope.fixed(n, "`line`"));
-        let rate = fields.need("rate", &mut scope.reader).and_then(|node| {
+        let site = fields.need("site").and_then(|n| scope.fixed(n, "`site`"));
+        let line = fields.need("line").and_then(|n| scope.fixed(n, "`line`"));
+        let rate = fields.need("rate").and_then(|node| {
             let text = scope.reader.text(node, "`rate`")?;
             scope.reader.time(node.span, "`rate`", time::rate(text))
         });

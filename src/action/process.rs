@@ -106,7 +106,7 @@ impl Script<Template> {
                 crate::plan::template::Cut::Look { raw, .. } => Some(raw),
                 _ => None,
             });
-            let span = scope.inside(node.span, raw.unwrap_or("${{"));
+            let span = scope.inside(node.span, node.span, raw.unwrap_or("${{"));
             let inner = raw.unwrap_or("${{ line }}");
             scope.reader.report(
                 Fault::error("template-in-script", span, "nothing is looked up inside a `script`, so that no value can become shell code")

@@ -24,9 +24,7 @@ pub fn split(provider: &str) -> Option<(&str, &str, &str)> {
 impl Provider<Template> {
     pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, what: &'static str) -> Option<Self> {
         let mut fields = scope.reader.fields(node, what)?;
-        let provider = fields
-            .need("provider", &mut scope.reader)
-            .and_then(|node| provider(node, scope, "`provider`"));
+        let provider = fields.need("provider").and_then(|node| provider(node, scope, "`provider`"));
         fields.finish(
             &mut scope.reader,
             &[("line", "the line is that of the step: say `for_each: { line: all }`")],

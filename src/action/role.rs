@@ -25,7 +25,7 @@ pub fn split(role: &str) -> Option<(&str, &str, Option<&str>)> {
 impl Role<Template> {
     pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, what: &'static str) -> Option<Self> {
         let mut fields = scope.reader.fields(node, what)?;
-        let role = fields.need("role", &mut scope.reader).and_then(|node| {
+        let role = fields.need("role").and_then(|node| {
             let template = scope.fixed(node, "`role`")?;
             if split(&crate::plan::scope::shape(&template)).is_none() {
                 let fault = format!("`{template}` is not a role at a site");

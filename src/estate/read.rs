@@ -29,7 +29,7 @@ pub fn read(path: &Path, text: &str) -> Result<(Estate, Vec<Fault>), Vec<Fault>>
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut source = Source { reader: Reader::default(), directory };
     let estate = source.root(&root);
-    let failed = source.reader.has_errors();
+    let failed = source.reader.errors() > 0;
     let faults = source.reader.into_faults();
     match estate {
         Some(estate) if !failed => Ok((estate, faults)),
@@ -52,20 +52,21 @@ impl Source<'_> {
             return None;
         }
         let mut fields = self.reader.fields(root, "an estate")?;
-        if !fields.header("estate", &mut self.reader) {
-            if fields.take("cutover").is_some() {
-                let fault =
-                    Fault::error("not-an-estate", root.span, "this is a plan, not an estate");
-                self.reader.report(fault.hint("the estate is another file"));
-            }
+        if let (None, Some(entry)) = (fields.entry("estate"), fields.entry("cutover")) {
+            let what = "this is a plan, not an estate";
+            let fault = Fault::error("not-an-estate", entry.key.span, what);
+            self.reader.report(fault.hint("the estate is another file"));
             return None;
         }
-        let name = fields.need("name", &mut self.reader);
+        if !fields.header("estate", &mut self.reader) {
+            return None;
+        }
+        let name = fields.need("name");
         let name = name.and_then(|node| self.text(node, "`name`"));
         let production =
             fields.take("production").and_then(|n| self.reader.boolean(n, "`production`"));
         let mut estate = Estate { production: production.unwrap_or(false), ..Estate::default() };
-        if let Some(node) = fields.need("sites", &mut self.reader) {
+        if let Some(node) = fields.need("sites") {
             estate.sites = self.map(node, "`sites`", "the site", Self::site);
         }
         if let Some(node) = fields.take("sentinels") {
@@ -180,7 +181,7 @@ impl Source<'_> {
     }
 
     pub(super) fn inline_secret(&mut self, node: &Node<'_>, what: &str) {
-        let what = format!("{what} holds a password in plain text");
+        let what = format!("{what} says a secret in plain text");
         let fault = Fault::error(crate::text::fault::INLINE_SECRET, node.span, what);
         self.reader.report(fault.hint(
             "refer to it: `password: { file: PATH }`, `{ env: NAME }` or `{ command: [...] }`",
@@ -289,7 +290,7 @@ impl Source<'_> {
     /// Read for its faults: no action of this version asks name servers.
     fn dns(&mut self, node: &Node<'_>) {
         let Some(mut fields) = self.reader.fields(node, "`dns`") else { return };
-        if let Some(node) = fields.need("servers", &mut self.reader) {
+        if let Some(node) = fields.need("servers") {
             self.reader.texts(node, "`servers`");
         }
         if let Some(node) = fields.take("key") {
@@ -300,15 +301,15 @@ impl Source<'_> {
 
     fn status(&mut self, node: &Node<'_>) -> Option<PathBuf> {
         let mut fields = self.reader.fields(node, "`status`")?;
-        let directory = fields.need("directory", &mut self.reader);
+        let directory = fields.need("directory");
         fields.finish(&mut self.reader, &[]);
         directory.and_then(|node| self.path(node, "`directory`"))
     }
 
     fn lab(&mut self, node: &Node<'_>) -> Option<LabLink> {
         let mut fields = self.reader.fields(node, "`lab`")?;
-        let control = fields.need("control", &mut self.reader);
-        let directory = fields.need("directory", &mut self.reader);
+        let control = fields.need("control");
+        let directory = fields.need("directory");
         fields.finish(&mut self.reader, &[]);
         let control = control.and_then(|node| self.url(node, "`control`", &[]));
         let directory = directory.and_then(|node| self.path(node, "`directory`"));
@@ -443,7 +444,7 @@ status: { directory: public }
         assert_eq!(broken("ssh: db-1.mv", "ssh: -oProxyCommand=x"), ["bad-name"]);
         assert_eq!(broken("table: orders", "table: \"orders; drop\""), ["bad-name"]);
         assert_eq!(broken("every: 200ms", "every: 200"), ["bad-time"]);
-        assert_eq!(broken("estate: v1", "cutover: v1"), ["no-header", "not-an-estate"]);
+        assert_eq!(broken("estate: v1", "cutover: v1"), ["not-an-estate"]);
         assert_eq!(broken("estate: v1", "estate: v2"), ["version"]);
         assert_eq!(broken("  to: {}", "  to: {}\n  to: {}"), ["duplicate-key"]);
         assert_eq!(broken("webhook:", "webhok:"), ["bad-channel", "unknown-field"]);

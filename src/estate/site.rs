@@ -95,9 +95,8 @@ impl Source<'_> {
             self.reader.report(fault.hint("give it an `admin` URL"));
             return None;
         }
-        let url = fields.need("url", &mut self.reader).and_then(|n| self.url(n, "`url`", &[]));
-        let admin =
-            fields.need("admin", &mut self.reader).and_then(|n| self.url(n, "`admin`", &[]));
+        let url = fields.need("url").and_then(|n| self.url(n, "`url`", &[]));
+        let admin = fields.need("admin").and_then(|n| self.url(n, "`admin`", &[]));
         let mut paths = |name: &'static str, fields: &mut Fields<'_>| match fields.take(name) {
             None => BTreeMap::new(),
             Some(node) => {
@@ -204,7 +203,7 @@ impl Source<'_> {
 
     fn service(&mut self, node: &Node<'_>) -> Option<Service> {
         let mut fields = self.reader.fields(node, "a service")?;
-        let providers = fields.need("providers", &mut self.reader);
+        let providers = fields.need("providers");
         let providers =
             providers.map(|n| self.map(n, "`providers`", "the provider", Self::provider));
         let issuers = fields.take("issuers").map(|node| self.issuers(node));
@@ -228,7 +227,7 @@ impl Source<'_> {
             return Some(Provider { url, ..Provider::default() });
         }
         let mut fields = self.reader.fields(node, "a provider")?;
-        let url = fields.need("url", &mut self.reader).and_then(|n| self.url(n, "`url`", HOLES));
+        let url = fields.need("url").and_then(|n| self.url(n, "`url`", HOLES));
         let host = fields.take("host").map(|node| self.text(node, "`host`"));
         let switch = self.switch(&mut fields, ["enable", "disable", "is_enabled"], false);
         fields.finish(&mut self.reader, &[]);
@@ -252,7 +251,7 @@ impl Source<'_> {
 
     fn orders(&mut self, node: &Node<'_>) -> Option<Orders> {
         let mut fields = self.reader.fields(node, "`orders`")?;
-        let table = fields.need("table", &mut self.reader);
+        let table = fields.need("table");
         fields.finish(&mut self.reader, &[]);
         let node = table?;
         let table = self.text(node, "`table`")?;

@@ -3,7 +3,6 @@
 use super::scope::Scope;
 use super::{Line, Over, Serial};
 use crate::text::fault::Fault;
-use crate::text::near::{did_you_mean, listed};
 use crate::text::tree::{Entry, Node, Value};
 use crate::text::{Span, Spanned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +14,9 @@ const MAX_VARIABLES: usize = 4;
 pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>) -> (Vec<Over>, Serial) {
     let mut over: Vec<Over> = Vec::new();
     let mut serial = None;
-    for entry in scope.reader.entries(node, "`for_each`").unwrap_or_default() {
+    let entries = scope.reader.entries(node, "`for_each`").unwrap_or_default();
+    let only_serial = entries.iter().all(|entry| entry.key.value == "serial");
+    for entry in entries {
         let name: &str = &entry.key.value;
         match name {
             "serial" => serial = Some(&entry.value),
@@ -44,7 +45,7 @@ pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>) -> (Vec<Over>, Serial
             }
         }
     }
-    if over.is_empty() && matches!(&node.value, Value::Map(_)) && !scope.reader.has_errors() {
+    if only_serial && matches!(&node.value, Value::Map(_)) {
         scope.reader.error("bad-for-each", node.span, "`for_each` names no variable");
     }
     if over.len() > MAX_VARIABLES {
@@ -88,6 +89,9 @@ fn values(entry: &Entry<'_>, scope: &mut Scope<'_>) -> Option<Vec<String>> {
                 no_lines(node.span, scope);
                 return None;
             }
+            if !scope.count_values(scope.lines.len(), node.span) {
+                return None;
+            }
             Some(written_lines(scope).iter().map(|line| line.name.value.clone()).collect())
         }
         Value::Map(_) => read_where(node, scope),
@@ -106,6 +110,10 @@ fn values(entry: &Entry<'_>, scope: &mut Scope<'_>) -> Option<Vec<String>> {
 }
 
 fn no_lines(span: Span, scope: &mut Scope<'_>) {
+    if !scope.no_lines {
+        // They are there and faulty: that is the fault to mend.
+        return;
+    }
     scope.reader.report(
         Fault::error("no-lines", span, "the plan has no `lines`")
             .hint("say `lines:` at the top of the plan"),
@@ -125,6 +133,9 @@ fn listed_values(
     is_line: bool,
     scope: &mut Scope<'_>,
 ) -> Option<Vec<String>> {
+    if !scope.count_values(nodes.len(), span) {
+        return None;
+    }
     if nodes.is_empty() {
         scope.reader.error("empty-value", span, "a step over no values would never be");
         return None;
@@ -146,9 +157,8 @@ fn listed_values(
         }
         let Some(name) = scope.reader.name(text, node.span, "the value") else { continue };
         if is_line && !scope.lines.contains_key(&name.value) {
-            let known: Vec<String> = scope.lines.keys().cloned().collect();
             let what = format!("the plan has no line `{}`", name.value);
-            let known = known.iter().map(String::as_str);
+            let known = scope.lines.keys().map(String::as_str);
             scope.reader.unknown("unknown-line", name.span, what, &name.value, known);
             continue;
         }
@@ -172,8 +182,11 @@ fn read_where(node: &Node<'_>, scope: &mut Scope<'_>) -> Option<Vec<String>> {
         no_lines(node.span, scope);
         return None;
     }
+    if !scope.count_values(scope.lines.len(), node.span) {
+        return None;
+    }
     let mut fields = scope.reader.fields(node, "the choice of lines")?;
-    let condition = fields.need("where", &mut scope.reader);
+    let condition = fields.need("where");
     fields.finish(&mut scope.reader, &[("not", "write `{ where: { not: { ... } } }`")]);
     let condition = condition?;
     let entries = scope.reader.entries(condition, "`where`")?;
@@ -234,11 +247,7 @@ fn condition_on(entry: &Entry<'_>, scope: &mut Scope<'_>) -> Option<(String, Str
         let what = format!("no line has `{fact}: {value}`");
         (entry.value.span, what, value.as_str(), &of_fact)
     };
-    let mut fault = Fault::error("bad-where", span, what);
-    let names = listed(known.iter().copied());
-    fault.hint = did_you_mean(name, known.iter().copied())
-        .or_else(|| (!names.is_empty()).then(|| format!("there are {names}")));
-    scope.reader.report(fault);
+    scope.reader.unknown("bad-where", span, what, name, known.iter().copied());
     None
 }
 

@@ -9,7 +9,7 @@ mod steps;
 pub mod template;
 mod work;
 
-pub use read::{is_fatal, read};
+pub use read::{is_fatal, read, read_anyway};
 
 use crate::action::{Action, Check, Effects, Undo};
 use crate::text::Spanned;

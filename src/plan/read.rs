@@ -7,7 +7,7 @@ use crate::text::reader::{Fields, Reader};
 use crate::text::tree::{self, Node, Value};
 use crate::text::{Span, Spanned, time};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ZonedDateTime};
+use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,10 +29,21 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("secrets", "secrets belong to the estate"),
 ];
 
-/// What the window says, with the zone that its ends were written in.
-pub(crate) struct Ends {
-    pub(crate) opens: ZonedDateTime,
-    pub(crate) closes: ZonedDateTime,
+/// The window, with the zones that its ends were written in.
+pub(super) struct ZonedWindow {
+    window: Window,
+    pub(super) opens: ZonedDateTime,
+    pub(super) closes: ZonedDateTime,
+}
+
+/// What is known of the window when the steps are read.
+pub(super) enum Ends {
+    /// The plan has none.
+    None,
+    /// It has one that could not be read: nothing that counts from it can be judged.
+    Faulty,
+    /// It has one.
+    Known(ZonedWindow),
 }
 
 /// Reads a plan's text. `path` is for messages and for relative paths.
@@ -40,23 +51,24 @@ pub(crate) struct Ends {
 /// # Errors
 /// Every fault of the file (a syntax fault stands alone).
 pub fn read(path: &Path, text: &str) -> Result<(Plan, Vec<Fault>), Vec<Fault>> {
-    let root = tree::parse(text).map_err(|fault| vec![fault])?;
-    let mut scope = Scope {
-        reader: Reader::default(),
-        source: text,
-        directory: path.parent().unwrap_or(Path::new("")),
-        lines: BTreeMap::new(),
-        facts: BTreeMap::new(),
-        variables: Vec::new(),
-        outputs: Vec::new(),
-    };
-    let plan = read_root(&root, &mut scope, path, text);
-    let failed = scope.reader.has_errors();
-    let faults = scope.reader.into_faults();
-    match plan {
-        Some(plan) if !failed => Ok((plan, faults)),
-        _ => Err(faults),
+    match read_anyway(path, text) {
+        (Some(plan), faults) if !is_fatal(&faults) => Ok((plan, faults)),
+        (_, faults) => Err(faults),
     }
+}
+
+/// Reads a plan's text, and gives the plan in spite of errors when they are such that a graph of it
+/// still says the truth: a wrong unit does not hide a cycle. Such a plan is only to be compiled for
+/// its faults, never to be run.
+pub fn read_anyway(path: &Path, text: &str) -> (Option<Plan>, Vec<Fault>) {
+    let root = match tree::parse(text) {
+        Ok(root) => root,
+        Err(fault) => return (None, vec![fault]),
+    };
+    let mut scope = Scope::new(text, path);
+    let plan = read_root(&root, &mut scope, path, text);
+    let plan = plan.filter(|_| scope.sound);
+    (plan, scope.reader.into_faults())
 }
 
 fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) -> Option<Plan> {
@@ -69,61 +81,62 @@ fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) ->
         return None;
     };
     let mut fields = scope.reader.fields(root, "a plan")?;
-    if !fields.header("cutover", &mut scope.reader) {
-        let reader = &mut scope.reader;
-        if fields.take("estate").is_some() {
-            let what = "this is an estate, not a plan";
-            reader.report(Fault::error("not-a-plan", root.span, what).hint("say `--estate FILE`"));
-        }
+    if let (None, Some(entry)) = (fields.entry("cutover"), fields.entry("estate")) {
+        let what = "this is an estate, not a plan";
+        let fault = Fault::error("not-a-plan", entry.key.span, what);
+        scope.reader.report(fault.hint("it goes with a plan: `cutover check PLAN --estate FILE`"));
         return None;
     }
-    let name =
-        fields.need("name", &mut scope.reader).and_then(|n| scope.reader.spanned(n, "`name`"));
+    if !fields.header("cutover", &mut scope.reader) {
+        return None;
+    }
+    let name = fields.need("name").and_then(|n| scope.reader.spanned(n, "`name`"));
     let change = fields.take("change").and_then(|n| scope.reader.spanned(n, "`change`"));
-    let window = fields.take("window").and_then(|node| read_window(node, &mut scope.reader));
+    let window = match fields.take("window") {
+        None => Ends::None,
+        Some(node) => read_window(node, &mut scope.reader).map_or(Ends::Faulty, Ends::Known),
+    };
     let zones = fields.take("zones").map(|node| read_zones(node, &mut scope.reader));
     let zones = zones.unwrap_or_else(|| vec![TimeZone::UTC]);
+    let before = scope.reader.errors();
     let lines = fields.take("lines").map(|node| read_lines(node, &mut scope.reader));
+    scope.no_lines = lines.is_none();
     let lines = lines.unwrap_or_default();
     scope.lines = lines.iter().map(|line| (line.name.value.clone(), line.clone())).collect();
-    scope.facts = facts(
-        name.as_ref().map(|name| name.value.as_str()),
-        change.as_ref().map(|change| change.value.as_str()),
-        window.as_ref(),
-        &zones,
-    );
+    let protect = fields.take("protect").map(|node| read_protect(node, &mut scope.reader));
+    let protect = protect.unwrap_or_default();
+    let exclusive = fields.take("exclusive").map(|node| read_exclusive(node, &mut scope.reader));
+    let exclusive = exclusive.unwrap_or_default();
+    if scope.no_lines {
+        check_lines_meant(&protect, &exclusive, &mut scope.reader);
+    }
+    scope.sound = scope.reader.errors() == before;
+    scope.facts = facts(name.as_ref(), change.as_ref(), &window, &zones);
     if let Some(node) = fields.take("facts") {
         read_facts(node, scope);
     }
-    let protect = fields.take("protect").map(|node| read_protect(node, &mut scope.reader));
-    let exclusive = fields.take("exclusive").map(|node| read_exclusive(node, &mut scope.reader));
     let limits = fields.take("limits").map(|node| read_limits(node, &mut scope.reader));
     let mut limits = limits.unwrap_or_default();
-    let on_failure =
-        fields.take("on_failure").and_then(|node| read_on_failure(node, &mut scope.reader));
-    let steps_node = fields.need("steps", &mut scope.reader);
+    let on_failure = fields.take("on_failure");
+    let on_failure = on_failure.and_then(|node| read_on_failure(node, &mut scope.reader));
+    let steps = fields.need("steps");
     fields.finish(&mut scope.reader, OTHER_WORDS);
-    let ends = window.as_ref().map(|(_, ends)| ends);
-    let steps = steps_node.map(|node| steps::read(node, scope, ends)).unwrap_or_default();
-    check_limits(&limits, &steps, &mut scope.reader);
+    let steps = steps.map(|node| steps::read(node, scope, &window)).unwrap_or_default();
+    check_limits(&limits, &steps, scope);
     limits
         .entry("steps".to_owned())
         .or_insert(Spanned { value: DEFAULT_STEPS, span: Span::default() });
-    let protect = protect.unwrap_or_default();
-    check_lines_meant(
-        &protect,
-        exclusive.as_deref().unwrap_or_default(),
-        &lines,
-        &mut scope.reader,
-    );
     Some(Plan {
-        name: name?.value,
+        name: name.map(|name| name.value).unwrap_or_default(),
         change: change.map(|change| change.value),
-        window: window.map(|(window, _)| window),
+        window: match window {
+            Ends::Known(window) => Some(window.window),
+            Ends::None | Ends::Faulty => None,
+        },
         zones,
         lines,
         protect,
-        exclusive: exclusive.unwrap_or_default(),
+        exclusive,
         limits,
         on_failure: on_failure.unwrap_or_default(),
         steps,
@@ -133,10 +146,10 @@ fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) ->
     })
 }
 
-fn read_window(node: &Node<'_>, reader: &mut Reader) -> Option<(Window, Ends)> {
+fn read_window(node: &Node<'_>, reader: &mut Reader) -> Option<ZonedWindow> {
     let mut fields = reader.fields(node, "`window`")?;
     let end = |name: &'static str, fields: &mut Fields<'_>, reader: &mut Reader| {
-        let node = fields.need(name, reader)?;
+        let node = fields.need(name)?;
         let text = reader.text(node, &format!("`{name}`"))?;
         let at = reader.time(node.span, &format!("`{name}`"), time::instant(text))?;
         Some((at, node.span))
@@ -178,7 +191,7 @@ fn read_window(node: &Node<'_>, reader: &mut Reader) -> Option<(Window, Ends)> {
         zone: opens.time_zone().clone(),
         span: node.span,
     };
-    Some((window, Ends { opens, closes }))
+    Some(ZonedWindow { window, opens, closes })
 }
 
 fn read_zones(node: &Node<'_>, reader: &mut Reader) -> Vec<TimeZone> {
@@ -233,24 +246,30 @@ fn read_line_facts(node: &Node<'_>, reader: &mut Reader) -> BTreeMap<String, Str
 
 /// The facts that every plan has.
 fn facts(
-    name: Option<&str>,
-    change: Option<&str>,
-    window: Option<&(Window, Ends)>,
+    name: Option<&Spanned<String>>,
+    change: Option<&Spanned<String>>,
+    window: &Ends,
     zones: &[TimeZone],
 ) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
-    // Without a name there is a fault already; the look-ups of it are none.
-    facts.insert("name".to_owned(), name.unwrap_or_default().to_owned());
+    // What could not be read is a fault already; the look-ups of it are none.
+    facts.insert("name".to_owned(), name.map(|name| name.value.clone()).unwrap_or_default());
     if let Some(change) = change {
-        facts.insert("change".to_owned(), change.to_owned());
+        facts.insert("change".to_owned(), change.value.clone());
     }
-    if let Some((window, _)) = window {
-        let zone = zones.first().cloned().unwrap_or(TimeZone::UTC);
-        for (name, at) in [("opens", window.opens), ("closes", window.closes)] {
-            let at = at.to_zoned_datetime(zone.clone());
-            facts.insert(name.to_owned(), at.strftime("%Y-%m-%d %H:%M %Z").to_string());
+    let zone = zones.first().cloned().unwrap_or(TimeZone::UTC);
+    let (opens, closes) = match window {
+        Ends::None => return facts,
+        Ends::Faulty => (String::new(), String::new()),
+        Ends::Known(ZonedWindow { window, .. }) => {
+            let show = |at: Timestamp| {
+                at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+            };
+            (show(window.opens), show(window.closes))
         }
-    }
+    };
+    facts.insert("opens".to_owned(), opens);
+    facts.insert("closes".to_owned(), closes);
     facts
 }
 
@@ -350,15 +369,7 @@ fn read_exclusive(node: &Node<'_>, reader: &mut Reader) -> Vec<Exclusive> {
 }
 
 /// `per: line` speaks of lines: a plan without any means something else.
-fn check_lines_meant(
-    protect: &[Protect],
-    exclusive: &[Exclusive],
-    lines: &[Line],
-    reader: &mut Reader,
-) {
-    if !lines.is_empty() {
-        return;
-    }
+fn check_lines_meant(protect: &[Protect], exclusive: &[Exclusive], reader: &mut Reader) {
     let named = protect.iter().filter(|p| p.per_line).map(|p| &p.service);
     for name in named.chain(exclusive.iter().filter(|e| e.per_line).map(|e| &e.role)) {
         let what = format!("`{}` counts per line, and the plan has no `lines`", name.value);
@@ -382,22 +393,20 @@ fn read_limits(node: &Node<'_>, reader: &mut Reader) -> BTreeMap<String, Spanned
 }
 
 /// A resource that no step uses is a slip in a name, and so is one without a limit.
-fn check_limits(limits: &BTreeMap<String, Spanned<u32>>, steps: &[StepDef], reader: &mut Reader) {
+fn check_limits(limits: &BTreeMap<String, Spanned<u32>>, steps: &[StepDef], scope: &mut Scope<'_>) {
     let kind = |name: &str| Kind::ALL.iter().any(|(kind, _)| *kind == name);
     let used: BTreeSet<&str> =
         steps.iter().flat_map(|step| step.uses.iter().map(|name| name.value.as_str())).collect();
-    for (name, limit) in limits {
+    let kinds = Kind::ALL.iter().map(|(kind, _)| *kind);
+    for (name, limit) in limits.iter().filter(|_| scope.sound) {
         if name != "steps" && !kind(name) && !used.contains(name.as_str()) {
-            let mut fault =
-                Fault::warning("unused-limit", limit.span, format!("no step uses `{name}`"));
-            fault.hint = crate::text::near::did_you_mean(
-                name,
-                used.iter().copied().chain(Kind::ALL.iter().map(|(kind, _)| *kind)),
-            )
-            .or_else(|| Some(format!("say `uses: [{name}]` in a step")));
-            reader.report(fault);
+            let what = format!("no step uses `{name}`");
+            let mut fault = Fault::warning("unused-limit", limit.span, what);
+            fault.hint = scope.reader.suggest(name, used.iter().copied().chain(kinds.clone()));
+            scope.reader.report(fault);
         }
     }
+    let reader = &mut scope.reader;
     let named = || limits.keys().map(String::as_str).filter(|name| *name != "steps" && !kind(name));
     for name in steps.iter().flat_map(|step| &step.uses) {
         if name.value == "steps" || kind(name) {
@@ -523,6 +532,7 @@ steps:
         let want = [
             "unknown-field",
             "window",
+            "unknown-step",
             "bad-time",
             "bad-name",
             "two-deeds",

@@ -32,7 +32,16 @@ pub(crate) struct Scope<'p> {
     pub(crate) variables: Vec<(String, Vec<String>)>,
     /// Every output that was looked up so far.
     pub(crate) outputs: Vec<OutputUse>,
+    /// The plan says no `lines` at all; false as well when what it says could not be read.
+    pub(crate) no_lines: bool,
+    /// Values that `for_each` may still have, over all steps.
+    pub(crate) values_left: usize,
+    /// Whether a graph of what was read so far would say the truth, errors or not.
+    pub(crate) sound: bool,
 }
+
+/// Values of `for_each` in all steps together: a small file must not become a large plan.
+const MAX_VALUES: usize = 2_000_000;
 
 /// What may be looked up in a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +52,37 @@ pub(crate) enum Looks {
     All,
 }
 
-impl Scope<'_> {
+impl<'p> Scope<'p> {
+    pub(crate) fn new(source: &'p str, path: &'p Path) -> Self {
+        Self {
+            reader: Reader::default(),
+            source,
+            directory: path.parent().unwrap_or(Path::new("")),
+            lines: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            variables: Vec::new(),
+            outputs: Vec::new(),
+            no_lines: false,
+            values_left: MAX_VALUES,
+            sound: true,
+        }
+    }
+
+    /// Counts values of a `for_each`; false when there are too many of them in the plan.
+    pub(crate) fn count_values(&mut self, number: usize, span: Span) -> bool {
+        match self.values_left.checked_sub(number) {
+            Some(left) => {
+                self.values_left = left;
+                true
+            }
+            None => {
+                let what = format!("the steps are over more than {MAX_VALUES} values in all");
+                self.reader.error("too-many-values", span, what);
+                false
+            }
+        }
+    }
+
     /// A text that names something; what is looked up in it is known before the run.
     pub(crate) fn fixed(&mut self, node: &Node<'_>, what: &str) -> Option<Template> {
         self.reader.text(node, what)?;
@@ -95,16 +134,19 @@ impl Scope<'_> {
         };
         let mut pieces = Vec::new();
         let mut good = true;
+        // Look-ups are found in the file in their order: none is searched for from the start.
+        let mut rest = node.span;
         for part in cut(text) {
             match part {
                 Cut::Text(text) => pieces.push(Piece::Text(text.to_owned())),
                 Cut::Open(raw) => {
-                    let span = self.inside(node.span, raw);
+                    let span = self.inside(rest, node.span, raw);
                     self.reader.error("template", span, "this `${{` has no `}}`");
                     good = false;
                 }
                 Cut::Look { inner, raw } => {
-                    let span = self.inside(node.span, raw);
+                    let span = self.inside(rest, node.span, raw);
+                    rest.start = if span == node.span { rest.end } else { span.end };
                     match self.look(inner, span, looks) {
                         Ok(piece) => pieces.push(piece),
                         Err(fault) => {
@@ -115,12 +157,14 @@ impl Scope<'_> {
                 }
             }
         }
-        good.then_some(Template { pieces, span: node.span })
+        // With a faulty look-up among its arguments a step still stands in the graph.
+        (good || looks == Looks::All).then_some(Template { pieces, span: node.span })
     }
 
-    /// The place of a part of a text, when the text stands in the file as it is.
-    pub(crate) fn inside(&self, span: Span, part: &str) -> Span {
-        let (start, end) = (span.start as usize, span.end as usize);
+    /// The place of a part of a text, searched for in `rest`; the whole text, when it does not
+    /// stand in the file as it is.
+    pub(crate) fn inside(&self, rest: Span, span: Span, part: &str) -> Span {
+        let (start, end) = (rest.start as usize, rest.end as usize);
         let found = self.source.get(start..end).and_then(|written| written.find(part));
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         match found {
@@ -134,7 +178,9 @@ impl Scope<'_> {
         if inner.is_empty() {
             return Err(fault("nothing is looked up here".to_owned()));
         }
-        if let Some(odd) = inner.chars().find(|c| !(c.is_alphanumeric() || "-_.".contains(*c))) {
+        let odd = |c: &char| !(c.is_alphanumeric() || "-_.".contains(*c));
+        let visible = inner.chars().filter(|c| !c.is_whitespace()).find(odd);
+        if let Some(odd) = visible.or_else(|| inner.chars().find(odd)) {
             let what = format!("`${{{{ }}}}` only looks values up; it knows no `{odd}`");
             return Err(Box::new(
                 fault(what)
@@ -210,18 +256,8 @@ impl Scope<'_> {
         });
         if let Some(without) = without {
             let what = format!("the line `{without}` has no fact `{fact}`");
-            let mut names: Vec<&str> = self
-                .lines
-                .values()
-                .flat_map(|line| line.facts.keys().map(String::as_str))
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            let mut fault = Fault::error("unknown-fact", span, what);
-            fault.hint = crate::text::near::did_you_mean(fact, names).or_else(|| {
-                Some("give it the fact, or leave the line out with `where`".to_owned())
-            });
-            return Err(Box::new(fault));
+            let hint = "give it the fact, or leave the line out with `where`";
+            return Err(Box::new(Fault::error("unknown-fact", span, what).hint(hint)));
         }
         Ok(Piece::LineFact(fact.to_owned()))
     }
@@ -230,7 +266,7 @@ impl Scope<'_> {
     pub(crate) fn path(&mut self, node: &Node<'_>, what: &str) -> Option<PathBuf> {
         let text = self.reader.text(node, what)?;
         if text.contains("${{") {
-            let span = self.inside(node.span, "${{");
+            let span = self.inside(node.span, node.span, "${{");
             self.reader.error(
                 "template",
                 span,

@@ -9,7 +9,7 @@ use crate::text::fault::Fault;
 use crate::text::reader::Fields;
 use crate::text::tree::{Entry, Node, Value};
 use crate::text::{Span, Spanned, time};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
@@ -43,7 +43,7 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 /// Reads every step, in written order.
-pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, ends: Option<&Ends>) -> Vec<StepDef> {
+pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Vec<StepDef> {
     if matches!(node.value, Value::Null) {
         scope.reader.report(
             Fault::error(
@@ -68,30 +68,35 @@ pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, ends: Option<&Ends>) 
     let names: BTreeSet<&str> = entries.iter().map(|entry| &*entry.key.value).collect();
     let steps: Vec<StepDef> =
         entries.iter().filter_map(|entry| read_step(entry, scope, ends)).collect();
+    check_needs(&steps, &names, scope);
     check_checkpoints(&steps, scope);
     check_outputs(&steps, &names, scope);
     steps
 }
 
-fn read_step(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: Option<&Ends>) -> Option<StepDef> {
+fn read_step(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Option<StepDef> {
+    // A graph of a plan says the truth only when it has every step with its instances and effects.
+    let step = read_fields(entry, scope, ends);
+    scope.sound &= step.is_some();
+    step
+}
+
+fn read_fields(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Option<StepDef> {
     let name = step_name(entry, scope);
     let mut fields = scope.reader.fields(&entry.value, "a step")?;
+    let before = scope.reader.errors();
     let (over, serial) = match fields.take("for_each") {
         Some(node) => fan::read(node, scope),
         None => (Vec::new(), Serial::No),
     };
     scope.variables = fan::bound(&over);
-    let needs = fields.take("needs").map(|node| read_needs(node, scope)).unwrap_or_default();
     let words = [("before", Phase::Before), ("window", Phase::Window), ("after", Phase::After)];
     let phase = fields.take("phase").and_then(|n| scope.reader.word(n, "`phase`", &words));
-    let not_before = fields.take("not_before").and_then(|node| {
-        let text = scope.reader.text(node, "`not_before`")?;
-        let window = ends.map(|ends| (&ends.opens, &ends.closes));
-        scope.reader.time(node.span, "`not_before`", time::moment(text, window))
-    });
-    let uses =
-        fields.take("uses").and_then(|n| scope.reader.texts(n, "`uses`")).unwrap_or_default();
     let effects = fields.take("effects").and_then(|node| read_effects(node, scope));
+    scope.sound &= scope.reader.errors() == before;
+    let needs = fields.take("needs").map(|node| read_needs(node, scope)).unwrap_or_default();
+    let not_before = fields.take("not_before").and_then(|node| read_moment(node, ends, scope));
+    let uses = fields.take("uses").and_then(|n| scope.reader.texts(n, "`uses`"));
     let work = work::read(&mut fields, entry.key.span, scope);
     let kind = read_kind(&mut fields, work.as_ref(), scope);
     let estimate = fields.take("estimate").and_then(|n| scope.reader.range(n, "`estimate`"));
@@ -99,9 +104,10 @@ fn read_step(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: Option<&Ends>) -> O
     let retry = fields.take("retry").map(|node| read_retry(node, scope)).unwrap_or_default();
     let idempotent = flag(&mut fields, "idempotent", scope);
     let on_failure = fields.take("on_failure").and_then(|n| read_on_failure(n, &mut scope.reader));
-    let finish = [("finish", true), ("end", false)];
-    let finish =
-        fields.take("on_rollback").and_then(|n| scope.reader.word(n, "`on_rollback`", &finish));
+    let finish = fields.take("on_rollback");
+    let finish = finish.and_then(|node| {
+        scope.reader.word(node, "`on_rollback`", &[("finish", true), ("end", false)])
+    });
     let checkpoint = fields.take("checkpoint").and_then(|node| {
         let text = scope.reader.text(node, "`checkpoint`")?;
         scope.reader.name(text, node.span, "the checkpoint")
@@ -121,7 +127,7 @@ fn read_step(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: Option<&Ends>) -> O
         needs,
         phase: phase.unwrap_or_default(),
         not_before,
-        uses,
+        uses: uses.unwrap_or_default(),
         effects,
         estimate,
         timeout,
@@ -155,6 +161,17 @@ fn step_name(entry: &Entry<'_>, scope: &mut Scope<'_>) -> Option<Spanned<String>
     Some(Spanned { value: text.to_owned(), span: entry.key.span })
 }
 
+/// `not_before`
+fn read_moment(node: &Node<'_>, ends: &Ends, scope: &mut Scope<'_>) -> Option<Timestamp> {
+    let text = scope.reader.text(node, "`not_before`")?;
+    let window = match ends {
+        Ends::None => None,
+        Ends::Known(window) => Some((&window.opens, &window.closes)),
+        Ends::Faulty => return None,
+    };
+    scope.reader.time(node.span, "`not_before`", time::moment(text, window))
+}
+
 fn flag(fields: &mut Fields<'_>, name: &'static str, scope: &mut Scope<'_>) -> bool {
     let node = fields.take(name);
     node.and_then(|node| scope.reader.boolean(node, &format!("`{name}`"))).unwrap_or(false)
@@ -175,8 +192,11 @@ fn read_needs(node: &Node<'_>, scope: &mut Scope<'_>) -> Vec<Need> {
     for node in nodes {
         let need = match &node.value {
             Value::Map(_) => scope.reader.fields(node, "a need").and_then(|mut fields| {
-                let all = fields.need("all", &mut scope.reader);
-                fields.finish(&mut scope.reader, &[]);
+                let all = fields.need("all");
+                fields.finish(
+                    &mut scope.reader,
+                    &[("any", "a need wants the paired instances, or all of them")],
+                );
                 let step = scope.reader.spanned(all?, "`all`")?;
                 Some(Need { step, all: true })
             }),
@@ -269,7 +289,7 @@ fn read_timeout(
 fn read_retry(node: &Node<'_>, scope: &mut Scope<'_>) -> Retry {
     let mut retry = Retry::default();
     let Some(mut fields) = scope.reader.fields(node, "`retry`") else { return retry };
-    let attempts = fields.need("attempts", &mut scope.reader);
+    let attempts = fields.need("attempts");
     if let Some(attempts) = attempts.and_then(|n| scope.reader.number(n, "`attempts`", 1..=1000)) {
         retry.attempts = attempts;
     }
@@ -418,6 +438,19 @@ fn check_fields(
         scope
             .reader
             .report(Fault::error("odd-field", effects.span, what).hint("leave `effects` out"));
+    }
+}
+
+/// Needs that name no step. `names` are those of all steps, the faulty ones included. A cycle, and
+/// whether the steps pair up, are the graph's to say.
+fn check_needs(steps: &[StepDef], names: &BTreeSet<&str>, scope: &mut Scope<'_>) {
+    for need in steps.iter().flat_map(|step| &step.needs) {
+        let name = &need.step.value;
+        if !names.contains(name.as_str()) {
+            let what = format!("there is no step `{name}`");
+            let names = names.iter().copied();
+            scope.reader.unknown("unknown-step", need.step.span, what, name, names);
+        }
     }
 }
 

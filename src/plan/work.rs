@@ -185,9 +185,9 @@ fn read_check(node: &Node<'_>, step: &Beside, scope: &mut Scope<'_>) -> Option<A
 
 fn read_gate(node: &Node<'_>, scope: &mut Scope<'_>) -> Option<Gate> {
     let mut fields = scope.reader.fields(node, "`approve`")?;
-    let by = fields.need("by", &mut scope.reader).and_then(|n| scope.reader.texts(n, "`by`"));
+    let by = fields.need("by").and_then(|n| scope.reader.texts(n, "`by`"));
     let quorum = fields.take("quorum").map(|n| scope.reader.number(n, "`quorum`", 1..=100));
-    let ask = fields.need("ask", &mut scope.reader).and_then(|node| {
+    let ask = fields.need("ask").and_then(|node| {
         scope.reader.text(node, "`ask`")?;
         scope.filled(node, "`ask`")
     });

@@ -197,7 +197,7 @@ fn render_one(out: &mut String, fault: &Fault, file: &str, text: &Text<'_>) {
             let widest = fault.others.iter().map(|(span, _)| text.place(span.start).line);
             let gutter = widest.chain([line]).max().unwrap_or(1).to_string().len();
             // A line that holds a password is not repeated in a terminal or a log.
-            if fault.code != INLINE_SECRET {
+            if fault.code != INLINE_SECRET && !text.source.trim().is_empty() {
                 text.snippet(out, span, gutter, '^', "");
             }
             for (span, word) in &fault.others {

@@ -6,11 +6,12 @@ pub fn near<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Op
     if name.is_empty() || name.len() > 100 {
         return None;
     }
-    let bound = (name.chars().count() / 3).clamp(1, 4);
     let folded = name.to_lowercase().replace('_', "-");
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates.into_iter().filter(|c| c.len() <= 100 && *c != name) {
         let other = candidate.to_lowercase().replace('_', "-");
+        let bound = (other.chars().count().max(folded.chars().count()) + 2) / 3;
+        let bound = bound.clamp(1, 4);
         let longer = other.len() > folded.len() && folded.len() > 2;
         let distance = if other == folded {
             0
@@ -63,6 +64,7 @@ mod tests {
         let names = ["needs", "retry", "timeout", "verify-ocsp", "point_of_no_return"];
         for (slip, meant) in [
             ("need", Some("needs")),
+            ("ned", Some("needs")),
             ("verfy-ocsp", Some("verify-ocsp")),
             ("point-of-no-return", Some("point_of_no_return")),
             ("Timeout", Some("timeout")),

@@ -2,7 +2,7 @@
 //! at the first. Not known here: which fields there are; the callers name them.
 
 use super::fault::{Fault, Severity};
-use super::near::{did_you_mean, listed};
+use super::near::{did_you_mean, listed, near};
 use super::time::{self, NoTime};
 use super::tree::{Entry, Node, Value};
 use super::{Span, Spanned};
@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 
 /// More faults than this are counted, not kept: a hostile file must not become a hostile answer.
 const MAX_FAULTS: usize = 1000;
-/// So many misspelt names get a suggestion; each costs a look at every known name.
+/// So many misspelt names get a suggestion.
 const MAX_SUGGESTIONS: usize = 200;
 
 /// Collects the faults of one file.
@@ -30,6 +30,7 @@ pub struct Fields<'n> {
     what: &'static str,
     span: Span,
     known: Vec<&'static str>,
+    missing: Vec<&'static str>,
 }
 
 impl Reader {
@@ -48,9 +49,9 @@ impl Reader {
         self.report(Fault::error(code, span, what));
     }
 
-    /// Whether an error was reported.
-    pub fn has_errors(&self) -> bool {
-        self.errors > 0
+    /// Errors reported so far.
+    pub fn errors(&self) -> usize {
+        self.errors
     }
 
     /// The faults, in written order.
@@ -70,13 +71,24 @@ impl Reader {
         known: impl Iterator<Item = &'c str> + Clone,
     ) {
         let mut fault = Fault::error(code, span, what);
-        if self.suggested < MAX_SUGGESTIONS {
-            self.suggested += 1;
-            let names = listed(known.clone());
-            fault.hint = did_you_mean(name, known)
-                .or_else(|| (!names.is_empty()).then(|| format!("there are {names}")));
-        }
+        fault.hint = self.suggest(name, known);
         self.report(fault);
+    }
+
+    /// What a name that is not known was probably meant to be, else what there is. Nothing more
+    /// is said after a few hundred of them: each costs a look at every known name.
+    pub fn suggest<'c>(
+        &mut self,
+        name: &str,
+        known: impl Iterator<Item = &'c str> + Clone,
+    ) -> Option<String> {
+        self.suggested += 1;
+        if self.suggested > MAX_SUGGESTIONS {
+            return None;
+        }
+        let names = listed(known.clone());
+        let few = if known.clone().nth(1).is_some() { "there are" } else { "there is only" };
+        did_you_mean(name, known).or_else(|| (!names.is_empty()).then(|| format!("{few} {names}")))
     }
 
     fn expected(&mut self, node: &Node<'_>, what: &str, wanted: &str) {
@@ -119,7 +131,7 @@ impl Reader {
             self.expected(node, what, "a map");
             return None;
         };
-        Some(Fields { entries, what, span: node.span, known: Vec::new() })
+        Some(Fields { entries, what, span: node.span, known: Vec::new(), missing: Vec::new() })
     }
 
     /// Text, quoted or not, that is not empty.
@@ -326,15 +338,11 @@ impl<'n> Fields<'n> {
         self.entry(name).map(|entry| &entry.value)
     }
 
-    /// The field's value; missing, it is an error.
-    pub fn need(&mut self, name: &'static str, reader: &mut Reader) -> Option<&'n Node<'n>> {
+    /// The field's value; missing, it is an error when the map is [finished](Self::finish).
+    pub fn need(&mut self, name: &'static str) -> Option<&'n Node<'n>> {
         let found = self.take(name);
         if found.is_none() {
-            let what = format!("{} needs `{name}`", self.what);
-            let mut fault = Fault::error("missing-field", self.span, what);
-            // A slip in its name is shown as an unknown field of its own.
-            fault.span = Some(Span { end: self.span.end.max(self.span.start), ..self.span });
-            reader.report(fault);
+            self.missing.push(name);
         }
         found
     }
@@ -361,26 +369,32 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Reports every field that nobody asked for, and every field that is written twice. `other`
-    /// explains words of other tools that people try.
+    /// Reports every field that nobody asked for, every field that is written twice, and every
+    /// field that is needed and missing. `other` explains words of other tools that people try.
     pub fn finish(self, reader: &mut Reader, other: &[(&str, &str)]) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+        let mut missing = self.missing;
         for entry in self.entries {
             let (name, span): (&str, Span) = (&entry.key.value, entry.key.span);
             if let Some(first) = seen.insert(name, span) {
                 reader.report(duplicate(name, span, first));
             } else if !self.known.contains(&name) {
                 let what = format!("{} has no field `{name}`", self.what);
-                match other.iter().find(|(word, _)| *word == name) {
-                    Some((_, hint)) => {
-                        reader.report(Fault::error("unknown-field", span, what).hint(*hint));
-                    }
-                    None => {
-                        let known = self.known.iter().copied();
-                        reader.unknown("unknown-field", span, what, name, known);
-                    }
+                if let Some((_, hint)) = other.iter().find(|(word, _)| *word == name) {
+                    reader.report(Fault::error("unknown-field", span, what).hint(*hint));
+                    missing.retain(|missing| !hint.contains(&format!("`{missing}`")));
+                } else {
+                    let known = self.known.iter().copied();
+                    reader.unknown("unknown-field", span, what, name, known);
+                    // A slip in a needed field's name is one fault, not two.
+                    let meant = near(name, missing.iter().copied());
+                    missing.retain(|missing| Some(*missing) != meant);
                 }
             }
+        }
+        for name in missing {
+            let what = format!("{} needs `{name}`", self.what);
+            reader.error("missing-field", self.span, what);
         }
     }
 }
@@ -403,7 +417,7 @@ mod tests {
         let n = fields.take("n").and_then(|node| reader.number(node, "`n`", 0..=10));
         let d = fields.take("d").and_then(|node| reader.duration(node, "`d`"));
         let l = fields.take("l").map(|node| reader.texts(node, "`l`"));
-        fields.need("needs", &mut reader);
+        fields.need("needs");
         fields.finish(&mut reader, &[]);
         assert_eq!((on, n, d, l), (None, None, None, Some(None)));
         let mut seen = codes(reader);
@@ -415,7 +429,6 @@ mod tests {
             "bad-time",
             "duplicate-key",
             "wrong-type",
-            "missing-field",
         ];
         want.sort_unstable();
         assert_eq!(seen, want);
@@ -428,7 +441,7 @@ mod tests {
         let mut reader = Reader::default();
         let fields = reader.fields(&root, "a thing").expect("a map");
         fields.finish(&mut reader, &[]);
-        assert!(reader.has_errors());
+        assert_eq!(reader.errors(), 5000);
         assert_eq!(reader.into_faults().len(), MAX_FAULTS);
     }
 

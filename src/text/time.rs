@@ -154,6 +154,7 @@ fn counted(text: &str) -> Result<(Option<i64>, SignedDuration), NoTime> {
     while !left.is_empty() {
         let digits = left.len() - left.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, rest) = left.split_at(digits);
+        let rest = if digits > 0 { rest.trim_start() } else { rest };
         let letters = rest.len() - rest.trim_start_matches(|c: char| c.is_alphabetic()).len();
         let (unit, rest) = rest.split_at(letters);
         if digits == 0 {
@@ -342,7 +343,7 @@ mod tests {
         let long = "9".repeat(400) + "h";
         assert!(duration(&long).is_err());
         assert_eq!(
-            duration("40 min").expect_err("no unit").hint.as_deref(),
+            duration("40").expect_err("no unit").hint.as_deref(),
             Some("write `40s`, `40m` or `40h`")
         );
         assert_eq!(duration("40M").expect_err("unit").hint.as_deref(), Some("write `40m`"));

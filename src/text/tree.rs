@@ -165,7 +165,7 @@ impl<'t> Composer<'t> {
             return too_deep(span);
         }
         let fault = Fault::error("syntax", span, format!("this is not YAML: {info}"));
-        match syntax_hint(self.text, span.start as usize) {
+        match syntax_hint(self.text, span.start as usize, info) {
             Some(hint) => fault.hint(hint),
             None => fault,
         }
@@ -351,7 +351,7 @@ fn empty(text: &str) -> Fault {
 }
 
 /// What is probably meant where the parser gave up, for the traps that people do fall into.
-fn syntax_hint(text: &str, at: usize) -> Option<String> {
+fn syntax_hint(text: &str, at: usize, info: &str) -> Option<String> {
     let at = text.floor_char_boundary(at.min(text.len()));
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
@@ -365,6 +365,8 @@ fn syntax_hint(text: &str, at: usize) -> Option<String> {
         "quote text that begins with `${{`"
     } else if here.matches(": ").count() > 1 && !here.contains(['{', '"', '\'']) {
         "text that holds `: ` needs quotes"
+    } else if info.contains("flow") {
+        "is a bracket, a brace or a comma missing above?"
     } else {
         return None;
     };

@@ -1,0 +1,196 @@
+//! Broken plans and estates, each with the message that its author gets. The messages are the
+//! snapshots, so that their prose is reviewed like code.
+//!
+//! `NAME.estate.yaml` is an estate, every other file a plan. A plan whose first line is
+//! `# estate: FILE` is bound to that estate.
+
+use cutover::graph::Graph;
+use cutover::text::fault::{Fault, render};
+use cutover::{estate, plan};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything that is said of a file before anything runs: read, bound, expanded, proved.
+fn judge(path: &Path, text: &str) -> Result<Vec<Fault>, Vec<Fault>> {
+    let name = Path::new(path.file_name().expect("a file"));
+    if name.to_string_lossy().ends_with(".estate.yaml") {
+        return estate::read(name, text).map(|(_, faults)| faults);
+    }
+    let (plan, mut faults) = plan::read(name, text)?;
+    let bound = text.lines().next().and_then(|line| line.strip_prefix("# estate: "));
+    let bound = bound.map(|file| {
+        let path = path.parent().expect("a directory").join("..").join(file);
+        let text = std::fs::read_to_string(&path).expect("the estate is there");
+        let (estate, _) = estate::read(&path, &text).expect("the estate is good");
+        estate
+    });
+    let graph = Graph::compile(Arc::new(plan), bound.as_ref())?;
+    faults.extend(graph.warnings().iter().cloned());
+    Ok(faults)
+}
+
+fn message(path: &Path) -> String {
+    let text = String::from_utf8_lossy(&std::fs::read(path).expect("readable")).into_owned();
+    let name = Path::new(path.file_name().expect("a file"));
+    match judge(path, &text) {
+        Ok(faults) => panic!("{} is not broken\n{}", path.display(), render(&faults, name, &text)),
+        Err(faults) => render(&faults, name, &text),
+    }
+}
+
+#[test]
+fn every_broken_file_says_what_is_wrong_with_it() {
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::glob!("plans/broken/*.yaml", |path| {
+            insta::assert_snapshot!("broken", message(path));
+        });
+    });
+}
+
+/// Nothing that a file can hold may be more than a fault.
+mod hostile {
+    use super::{Graph, estate, judge, plan, render};
+    use proptest::prelude::*;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const PLANS: [&str; 3] = [
+        include_str!("../plans/2019-04-06.yaml"),
+        include_str!("../plans/first.yaml"),
+        include_str!("plans/estate.yaml"),
+    ];
+
+    /// Reads the text both ways, and shows what is wrong with it.
+    fn endure(text: &str) {
+        let path = Path::new("p.yaml");
+        let (read, faults) = plan::read_anyway(path, text);
+        let shown = render(&faults, path, text);
+        assert_eq!(shown.is_empty(), faults.is_empty());
+        assert!(!shown.contains('\u{1b}'), "a plan drives the terminal: {shown:?}");
+        if let Some(plan) = read
+            && let Err(faults) = Graph::compile(Arc::new(plan), None)
+        {
+            render(&faults, path, text);
+        }
+        if let Err(faults) = estate::read(path, text) {
+            assert!(plan::is_fatal(&faults));
+            render(&faults, path, text);
+        }
+    }
+
+    /// A cut of a plan, put elsewhere in it.
+    fn mutated() -> impl Strategy<Value = String> {
+        let cut =
+            (any::<prop::sample::Index>(), 0_usize..60, any::<prop::sample::Index>(), 0_u8..5);
+        let noise = prop::sample::select(vec![
+            "\t",
+            "[",
+            "}",
+            ": ",
+            "- ",
+            "&a ",
+            "*a",
+            "!x ",
+            "|\n",
+            "\"",
+            "'",
+            "${{",
+            "}}",
+            "#",
+            "\u{0}",
+            "\u{1b}",
+            "\u{feff}",
+            "\r\n",
+            "é",
+            "---\n",
+            "? ",
+            "<<: ",
+            "~",
+            "9999999999999999999999",
+        ]);
+        (0..PLANS.len(), prop::collection::vec((cut, noise), 1..6)).prop_map(|(which, changes)| {
+            let mut text: Vec<char> = PLANS[which].chars().collect();
+            for ((from, length, to, what), noise) in changes {
+                let from = from.index(text.len() + 1);
+                let end = (from + length).min(text.len());
+                let part: Vec<char> = text[from..end].to_vec();
+                match what {
+                    0 => drop(text.drain(from..end)),
+                    1 => drop(text.splice(from..from, noise.chars())),
+                    _ => {
+                        let to = to.index(text.len() + 1);
+                        drop(text.splice(to..to, part));
+                    }
+                }
+            }
+            text.into_iter().collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_endured(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            endure(&String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn any_text_of_yaml_signs_is_endured(text in "(cutover: v1\n)?[a-c:\\-\\[\\]{}&*!|>'\"#%@`,? \n\t~0-9]{0,200}") {
+            endure(&text);
+        }
+
+        #[test]
+        fn mutated_plans_are_endured(text in mutated()) {
+            endure(&text);
+        }
+    }
+
+    #[test]
+    fn the_good_plans_are_good() {
+        for path in ["plans/2019-04-06.yaml", "plans/first.yaml"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            let text = std::fs::read_to_string(&path).expect("readable");
+            if let Err(faults) = judge(&path, &text) {
+                panic!("{}", render(&faults, &path, &text));
+            }
+        }
+    }
+
+    #[test]
+    fn bombs_end_soon() {
+        let many = |number: usize, line: &dyn Fn(usize) -> String| -> String {
+            (0..number).map(line).collect()
+        };
+        let head = "cutover: v1\nname: x\n";
+        let bombs = [
+            // A small file that would fan out to a hundred million values.
+            format!(
+                "{head}lines:\n{}steps:\n{}",
+                many(10_000, &|n| format!("  l{n}: {{}}\n")),
+                many(10_000, &|n| format!(
+                    "  s{n}: {{ for_each: {{ line: all }}, run: [a], undo: {{ none: x }} }}\n"
+                ))
+            ),
+            // Ten thousand names, each of them misspelt.
+            format!(
+                "{head}steps:\n{}",
+                many(10_000, &|n| format!("  s{n}: {{ needs: [t{n}], run: [a] }}\n"))
+            ),
+            // One text with a hundred thousand look-ups.
+            format!("{head}steps:\n  a: {{ run: [a, \"{}\"] }}\n", "${{ x }}".repeat(100_000)),
+            // A hundred thousand fields that there are not.
+            format!("{head}{}", many(100_000, &|n| format!("f{n}: 1\n"))),
+            format!("{head}steps: {}", "{a: ".repeat(100_000)),
+            format!("{head}steps: \"{}\"", "\\x41".repeat(100_000)),
+        ];
+        for bomb in bombs {
+            let begun = std::time::Instant::now();
+            let (read, faults) = plan::read_anyway(Path::new("p.yaml"), &bomb);
+            assert!(!faults.is_empty() && faults.len() <= 1000);
+            drop((read, render(&faults, Path::new("p.yaml"), &bomb)));
+            // Unoptimised, on a busy machine: what grows with the square takes minutes.
+            assert!(begun.elapsed().as_secs() < 20, "{}", &bomb[..200]);
+        }
+    }
+}
