@@ -5,7 +5,8 @@ use crate::estate::{self, Estate};
 use crate::graph::Graph;
 use crate::plan::{self, Plan};
 use crate::proof::{self, Proof};
-use crate::text::fault::Fault;
+use crate::text::Span;
+use crate::text::fault::{Fault, Severity};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,12 +53,19 @@ pub fn load(
 ) -> Result<Loaded, LoadFaults> {
     let mut of_plan = FileFaults::new(plan_path, plan_text);
     let mut of_estate = estate.map(|(path, text)| FileFaults::new(path, text));
-    let plan = of_plan.take(plan::read(plan_path, plan_text));
+    let (plan, faults) = plan::read_anyway(plan_path, plan_text);
+    let faulty = plan::is_fatal(&faults);
+    of_plan.add(faults);
     let bound = match (estate, &mut of_estate) {
         (Some((path, text)), Some(of_estate)) => of_estate.take(estate::read(path, text)),
         _ => None,
     };
     let compiled = plan.and_then(|plan| compile(plan, bound.as_ref(), &mut of_plan));
+    // A plan with errors was compiled for its further errors only.
+    let compiled = compiled.filter(|_| !faulty);
+    if faulty {
+        of_plan.faults.retain(|fault| fault.severity == Severity::Error);
+    }
     let files = std::iter::once(of_plan).chain(of_estate);
     let files = files.filter(|file| !file.faults.is_empty()).collect();
     let missing_estate = estate.is_some() && bound.is_none();
@@ -93,13 +101,25 @@ fn compile(plan: Plan, estate: Option<&Estate>, faults: &mut FileFaults) -> Opti
     }
 }
 
+fn overlap(a: Option<Span>, b: Option<Span>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| a.start < b.end && b.start < a.end)
+}
+
 impl FileFaults {
     fn new(path: &Path, text: &str) -> Self {
         Self { path: path.to_owned(), text: Arc::from(text), faults: Vec::new() }
     }
 
     fn add(&mut self, faults: Vec<Fault>) {
-        self.faults.extend(faults);
+        // Reader and graph know some of the same rules: one place breaks a rule once. The reader
+        // points at a look-up, the graph at the whole text.
+        let known = self.faults.len();
+        for fault in faults {
+            let same = |other: &Fault| other.code == fault.code && overlap(other.span, fault.span);
+            if !self.faults[..known].iter().any(same) {
+                self.faults.push(fault);
+            }
+        }
         self.faults.sort_by_key(|fault| fault.span);
     }
 

@@ -4,36 +4,39 @@
 //! `NAME.estate.yaml` is an estate, every other file a plan. A plan whose first line is
 //! `# estate: FILE` is bound to that estate.
 
-use cutover::graph::Graph;
+use cutover::estate;
+use cutover::load::load;
 use cutover::text::fault::{Fault, render};
-use cutover::{estate, plan};
 use std::path::Path;
-use std::sync::Arc;
 
-/// Everything that is said of a file before anything runs: read, bound, expanded, proved.
-fn judge(path: &Path, text: &str) -> Result<Vec<Fault>, Vec<Fault>> {
+/// What `cutover check` says of a file: read, bound, expanded, proved. An error without an estate's
+/// own file is of the plan.
+fn judge(path: &Path, text: &str) -> Result<(), Vec<Fault>> {
     let name = Path::new(path.file_name().expect("a file"));
     if name.to_string_lossy().ends_with(".estate.yaml") {
-        return estate::read(name, text).map(|(_, faults)| faults);
+        return estate::read(name, text).map(|_| ());
     }
-    let (plan, mut faults) = plan::read(name, text)?;
     let bound = text.lines().next().and_then(|line| line.strip_prefix("# estate: "));
     let bound = bound.map(|file| {
         let path = path.parent().expect("a directory").join("..").join(file);
         let text = std::fs::read_to_string(&path).expect("the estate is there");
-        let (estate, _) = estate::read(&path, &text).expect("the estate is good");
-        estate
+        (path, text)
     });
-    let graph = Graph::compile(Arc::new(plan), bound.as_ref())?;
-    faults.extend(graph.warnings().iter().cloned());
-    Ok(faults)
+    let bound = bound.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
+    match load(name, text, bound) {
+        Ok(_) => Ok(()),
+        Err(faults) => {
+            assert_eq!(faults.files.len(), 1, "the estate is good: {faults:#?}");
+            Err(faults.files.into_iter().flat_map(|file| file.faults).collect())
+        }
+    }
 }
 
 fn message(path: &Path) -> String {
     let text = String::from_utf8_lossy(&std::fs::read(path).expect("readable")).into_owned();
     let name = Path::new(path.file_name().expect("a file"));
     match judge(path, &text) {
-        Ok(faults) => panic!("{} is not broken\n{}", path.display(), render(&faults, name, &text)),
+        Ok(()) => panic!("{} is not broken", path.display()),
         Err(faults) => render(&faults, name, &text),
     }
 }
@@ -49,10 +52,10 @@ fn every_broken_file_says_what_is_wrong_with_it() {
 
 /// Nothing that a file can hold may be more than a fault.
 mod hostile {
-    use super::{Graph, estate, judge, plan, render};
+    use super::{estate, judge, load, render};
+    use cutover::plan;
     use proptest::prelude::*;
     use std::path::Path;
-    use std::sync::Arc;
 
     const PLANS: [&str; 3] = [
         include_str!("../plans/2019-04-06.yaml"),
@@ -63,14 +66,11 @@ mod hostile {
     /// Reads the text both ways, and shows what is wrong with it.
     fn endure(text: &str) {
         let path = Path::new("p.yaml");
-        let (read, faults) = plan::read_anyway(path, text);
-        let shown = render(&faults, path, text);
-        assert_eq!(shown.is_empty(), faults.is_empty());
-        assert!(!shown.contains('\u{1b}'), "a plan drives the terminal: {shown:?}");
-        if let Some(plan) = read
-            && let Err(faults) = Graph::compile(Arc::new(plan), None)
-        {
-            render(&faults, path, text);
+        if let Err(faults) = load(path, text, None) {
+            let [file] = faults.files.as_slice() else { panic!("one file: {faults:#?}") };
+            let shown = render(&file.faults, path, text);
+            assert!(plan::is_fatal(&file.faults) && !shown.is_empty());
+            assert!(!shown.contains('\u{1b}'), "a plan drives the terminal: {shown:?}");
         }
         if let Err(faults) = estate::read(path, text) {
             assert!(plan::is_fatal(&faults));

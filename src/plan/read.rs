@@ -122,6 +122,7 @@ fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) ->
     let steps = fields.need("steps");
     fields.finish(&mut scope.reader, OTHER_WORDS);
     let steps = steps.map(|node| steps::read(node, scope, &window)).unwrap_or_default();
+    scope.sound &= !steps.is_empty();
     check_limits(&limits, &steps, scope);
     limits
         .entry("steps".to_owned())

@@ -98,7 +98,10 @@ fn read_fields(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Option<
     let not_before = fields.take("not_before").and_then(|node| read_moment(node, ends, scope));
     let uses = fields.take("uses").and_then(|n| scope.reader.texts(n, "`uses`"));
     let work = work::read(&mut fields, entry.key.span, scope);
+    let before = scope.reader.errors();
     let kind = read_kind(&mut fields, work.as_ref(), scope);
+    let point_of_no_return = flag(&mut fields, "point_of_no_return", scope);
+    scope.sound &= scope.reader.errors() == before;
     let estimate = fields.take("estimate").and_then(|n| scope.reader.range(n, "`estimate`"));
     let timeout = read_timeout(&mut fields, work.as_ref(), scope);
     let retry = fields.take("retry").map(|node| read_retry(node, scope)).unwrap_or_default();
@@ -112,7 +115,6 @@ fn read_fields(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Option<
         let text = scope.reader.text(node, "`checkpoint`")?;
         scope.reader.name(text, node.span, "the checkpoint")
     });
-    let point_of_no_return = flag(&mut fields, "point_of_no_return", scope);
     let outputs = fields.take("outputs").map(|node| read_outputs(node, scope)).unwrap_or_default();
     if let Some(work) = &work {
         check_fields(&entry.value, work, effects.as_ref(), scope);
@@ -460,7 +462,7 @@ fn check_checkpoints(steps: &[StepDef], scope: &mut Scope<'_>) {
         if let Some(first) = seen.insert(&checkpoint.value, checkpoint.span) {
             let what = format!("the checkpoint `{}` is reached by two steps", checkpoint.value);
             scope.reader.report(
-                Fault::error("duplicate-key", checkpoint.span, what).also(first, "first here"),
+                Fault::error("duplicate-name", checkpoint.span, what).also(first, "first here"),
             );
         }
     }
