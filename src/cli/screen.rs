@@ -1,0 +1,201 @@
+//! What a person sees of a run while it goes: a board on a terminal, plain lines on a pipe, JSON on
+//! request. Folds the records into a run of its own, so that `run` and `watch` show the same.
+
+use crate::event::{Event, Record, StepId};
+use crate::executor::Progress;
+use crate::event::Job;
+use crate::journal::codec::Wire;
+use crate::report::board::{self, Count, Gauge, View};
+use crate::report::lines;
+use crate::run::Run;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+
+/// How it is shown.
+enum Look {
+    Board(Board),
+    Lines,
+    Json,
+}
+
+struct Board {
+    all: MultiProgress,
+    rows: Vec<ProgressBar>,
+}
+
+/// The screen of one process.
+pub(crate) struct Screen {
+    look: Look,
+    run: Run,
+    name: String,
+    rehearsal: bool,
+    shift: SignedDuration,
+    zone: TimeZone,
+    gauges: BTreeMap<StepId, Gauge>,
+    counts: BTreeMap<String, Count>,
+    since: BTreeMap<Job, Timestamp>,
+}
+
+#[derive(Serialize)]
+struct JsonRecord<'a> {
+    seq: u64,
+    at: Timestamp,
+    event: Wire<'a>,
+}
+
+impl Screen {
+    /// A screen for a run as it stands. A board only when standard error is a terminal and standard
+    /// output is one too.
+    pub(crate) fn new(run: Run, name: &str, rehearsal: bool, shift_s: i64, json: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        let look = match (json, terminal) {
+            (true, _) => Look::Json,
+            (false, true) => Look::Board(Board {
+                all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4)),
+                rows: Vec::new(),
+            }),
+            (false, false) => Look::Lines,
+        };
+        let zone = run.graph().plan().zones.last().cloned().unwrap_or(TimeZone::UTC);
+        Self {
+            look,
+            run,
+            name: name.to_owned(),
+            rehearsal,
+            shift: SignedDuration::from_secs(shift_s),
+            zone,
+            gauges: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            since: BTreeMap::new(),
+        }
+    }
+
+    /// The run as far as it has been shown.
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// A record that this screen's run does not know yet: folds it in and shows it.
+    pub(crate) fn record(&mut self, record: &Record) {
+        if record.seq > self.run.seq() {
+            // The runner applied it already; a screen that cannot follow must not stop the run.
+            if let Err(impossible) = self.run.apply(record) {
+                self.note(&format!("the screen cannot follow: {}", impossible.0));
+            }
+        }
+        self.shown(record);
+    }
+
+    /// A record that this screen's run knows already: shows it.
+    pub(crate) fn shown(&mut self, record: &Record) {
+        match &record.event {
+            Event::Started(job) => {
+                self.since.insert(*job, record.at);
+            }
+            Event::Ended(job, _) => {
+                self.since.remove(job);
+                self.gauges.remove(&job.step);
+            }
+            _ => {}
+        }
+        let graph = self.run.graph().clone();
+        match &self.look {
+            Look::Json => {
+                let event = Wire::of(&record.event, &*graph);
+                let line = JsonRecord { seq: record.seq, at: record.at, event };
+                if let Ok(text) = serde_json::to_string(&line) {
+                    super::out(&format!("{text}\n"));
+                }
+            }
+            Look::Lines => {
+                super::out(&format!("{}\n", lines::line(&graph, record, &self.zone)));
+            }
+            Look::Board(board) => {
+                let telling = !matches!(
+                    record.event,
+                    Event::Verdict { .. } | Event::Due { .. } | Event::Opened { .. }
+                );
+                if telling {
+                    let _ = board.all.println(lines::line(&graph, record, &self.zone));
+                }
+            }
+        }
+    }
+
+    /// A sentence for people that is no record.
+    pub(crate) fn note(&self, text: &str) {
+        let text = lines::printable(text);
+        match &self.look {
+            Look::Board(board) => {
+                let _ = board.all.println(text);
+            }
+            Look::Lines | Look::Json => super::err(&format!("{text}\n")),
+        }
+    }
+
+    /// What the guard counted, by service.
+    pub(crate) fn count(&mut self, counts: BTreeMap<String, Count>) {
+        self.counts = counts;
+    }
+
+    /// Redraws the board; nothing on a pipe.
+    pub(crate) fn tick(&mut self, now: Timestamp, progress: Vec<(Job, Progress)>) {
+        let Look::Board(board) = &mut self.look else { return };
+        for (job, progress) in progress {
+            let gauge = Gauge {
+                doing: progress.doing,
+                rows: progress.rows,
+                bytes: progress.bytes,
+                since: self.since.get(&job).copied(),
+            };
+            self.gauges.insert(job.step, gauge);
+        }
+        let (height, width) = console::Term::stderr().size();
+        let frame = board::frame(&View {
+            run: &self.run,
+            name: &self.name,
+            rehearsal: self.rehearsal,
+            shift: self.shift,
+            now,
+            gauges: &self.gauges,
+            counts: &self.counts,
+            zone: self.zone.clone(),
+            width: usize::from(width).saturating_sub(1).max(20),
+            height: usize::from(height).saturating_sub(2).max(8),
+        });
+        board.show(&frame);
+    }
+
+    /// Leaves the terminal as it is: the last frame stays to be read.
+    pub(crate) fn end(&mut self) {
+        if let Look::Board(board) = &mut self.look {
+            for row in board.rows.drain(..) {
+                row.abandon();
+            }
+        }
+    }
+}
+
+impl Board {
+    fn show(&mut self, frame: &[String]) {
+        while self.rows.len() < frame.len() {
+            let row = self.all.add(ProgressBar::no_length());
+            // The template has no place-holder but the text, so it cannot be wrong.
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                row.set_style(style);
+            }
+            self.rows.push(row);
+        }
+        for row in self.rows.drain(frame.len()..) {
+            row.finish_and_clear();
+            self.all.remove(&row);
+        }
+        for (row, text) in self.rows.iter().zip(frame) {
+            // A row without text would be left out by the drawing.
+            row.set_message(if text.is_empty() { " ".to_owned() } else { text.clone() });
+        }
+    }
+}
