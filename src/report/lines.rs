@@ -169,6 +169,18 @@ fn requested(graph: &Graph, request: &Request) -> String {
     }
 }
 
+/// Every answer, in the order in which they are listed.
+pub const ANSWERS: [Answer; 8] = [
+    Answer::Done,
+    Answer::NotDone,
+    Answer::Retry,
+    Answer::Go,
+    Answer::Skip,
+    Answer::Hold,
+    Answer::RollbackLine,
+    Answer::Rollback,
+];
+
 /// An answer as it is typed: `cutover answer RUN QUESTION WORD`.
 pub fn answer_word(answer: Answer) -> &'static str {
     match answer {

@@ -1,0 +1,145 @@
+//! Drives a runner to its end in front of people: screen, status page, socket.
+
+use super::exit::Exit;
+use super::page::Publisher;
+use super::problem::Problem;
+use super::screen::Screen;
+use crate::event::Outcome;
+use crate::journal::rundir::RunDir;
+use crate::operator::server;
+use crate::report::board::span;
+use crate::runner::clock::Clock;
+use crate::runner::{self, Door, News, Runner, RunnerEnd};
+use std::time::Duration;
+
+/// At most four redraws a second.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// Drives a runner to its end. `beside` is started once the run has a door: a rehearsal's people.
+pub(crate) async fn drive(
+    runner: Runner,
+    dir: &RunDir,
+    json: bool,
+    beside: impl FnOnce(&Door) -> Option<tokio::task::JoinHandle<()>>,
+) -> Result<RunnerEnd, Problem> {
+    let clock = Clock::system();
+    let door = runner.door();
+    let mut news = door.listen();
+    let options = runner.header().options.clone();
+    let name = runner.header().run.clone();
+    let run = runner.run_so_far().clone();
+    let mut screen = Screen::new(run, &name, options.rehearsal, options.shift_s, json);
+    let estate = runner.estate().cloned();
+    let mut page = Publisher::new(dir, estate.as_deref(), options.shift_s, options.rehearsal);
+    if let Some(cut) = runner.cut() {
+        screen.note(&format!(
+            "warning: the journal's tail was torn at line {} ({}); {} bytes were cut off and are kept in `{}`",
+            cut.damage.line,
+            cut.damage.why,
+            cut.bytes,
+            cut.kept.display()
+        ));
+    }
+    let socket = server::open(door.clone())
+        .map_err(|error| Problem::wrong(format!("opening the operators' socket: {error}")))?;
+    let helper = beside(&door);
+    let mut going = tokio::spawn(runner.run());
+    let mut frame = tokio::time::interval(FRAME);
+    let end = loop {
+        tokio::select! {
+            biased;
+            Some(told) = news.recv() => tell(&mut screen, told),
+            _ = frame.tick() => {
+                let now = clock.now();
+                screen.count(door.counts());
+                screen.tick(now, door.progress.snapshot());
+                page.look(screen.run(), now);
+            }
+            end = &mut going => break end,
+        }
+    };
+    while let Ok(told) = news.try_recv() {
+        tell(&mut screen, told);
+    }
+    screen.tick(clock.now(), Vec::new());
+    page.look(screen.run(), clock.now());
+    screen.end();
+    if let Some(helper) = helper {
+        helper.abort();
+    }
+    drop(socket);
+    match end {
+        Ok(Ok(end)) => Ok(end),
+        Ok(Err(bug)) => {
+            Err(Problem { exit: Exit::Unexpected, text: bug.to_string(), hint: None }
+                .hint(format!("nothing of it was recorded: `cutover resume {}`", dir.path().display())))
+        }
+        Err(panic) => Err(Problem {
+            exit: Exit::Unexpected,
+            text: format!("BUG: the runner died: {panic}"),
+            hint: Some(format!("`cutover resume {}` goes on", dir.path().display())),
+        }),
+    }
+}
+
+fn tell(screen: &mut Screen, told: News) {
+    match told {
+        News::Record(record) => screen.record(&record),
+        News::ClockJumped(by) => {
+            let way = if by.is_negative() { "back" } else { "forward" };
+            screen.note(&format!("note: the wall clock jumped {way} by {}", span(by.abs())));
+        }
+        News::Found { provider, why } => {
+            let name = screen.run().graph().providers()[provider.index()].name.clone();
+            screen.note(&format!("guard: {name}: {why}"));
+        }
+        News::Note(text) => screen.note(&text),
+    }
+}
+
+/// The exit code of a runner's end.
+pub(crate) fn exit_of(end: &RunnerEnd) -> Exit {
+    if end.breached() {
+        return Exit::Breached;
+    }
+    match end.exit {
+        runner::Exit::Closed(Outcome::Completed) if end.partly() => Exit::RolledBack,
+        runner::Exit::Closed(Outcome::Completed) => Exit::Done,
+        runner::Exit::Closed(Outcome::RolledBack) => Exit::RolledBack,
+        runner::Exit::Closed(Outcome::Stuck) | runner::Exit::NeedsPerson => Exit::Person,
+        runner::Exit::Interrupted { .. } | runner::Exit::JournalLost(_) => Exit::Interrupted,
+    }
+}
+
+/// What a person is to do next, said on stderr when the run has not ended.
+pub(crate) fn next_step(end: &RunnerEnd, dir: &RunDir) -> Option<String> {
+    let dir = dir.path().display();
+    match &end.exit {
+        runner::Exit::Closed(_) => None,
+        runner::Exit::NeedsPerson => {
+            let mut text = "a person is needed:\n".to_owned();
+            for question in end.run.questions() {
+                let answers: Vec<_> =
+                    question.answers.iter().map(|&a| crate::report::lines::answer_word(a)).collect();
+                text.push_str(&format!(
+                    "  question {}: {}\n    cutover answer {dir} {} {}\n",
+                    question.id,
+                    question.text,
+                    question.id,
+                    answers.join("|")
+                ));
+            }
+            text.push_str(&format!(
+                "\nhint: `cutover resume {dir} --wait` goes on and takes answers from any terminal\n"
+            ));
+            Some(text)
+        }
+        runner::Exit::Interrupted { why, resume_at } => Some(match resume_at {
+            Some(at) => format!("{why}\n\nhint: `cutover resume {dir}` at {at}\n"),
+            None => format!("interrupted: {why}\n\nhint: `cutover resume {dir}` goes on\n"),
+        }),
+        runner::Exit::JournalLost(why) => Some(format!(
+            "error: {why}\n\nhint: nothing more was done; make room or mend the disk, then `cutover resume {dir}`\n"
+        )),
+    }
+}

@@ -1,0 +1,67 @@
+//! `cutover journal show|verify`.
+
+use super::args::Journal;
+use super::exit::Exit;
+use super::out;
+use super::problem::Problem;
+use crate::journal::replay::{self, Follow};
+use crate::report::lines;
+use jiff::tz::TimeZone;
+use std::io::Read as _;
+
+pub(super) fn main(args: &Journal) -> Result<Exit, Problem> {
+    match args {
+        Journal::Show { target, json: true } => {
+            let path = target.dir()?.journal();
+            let shown = path.display().to_string();
+            let mut file = std::fs::File::open(&path)
+                .map_err(|error| Problem::wrong(format!("opening `{shown}`: {error}")))?;
+            let mut part = vec![0; 1 << 16];
+            loop {
+                let read = file
+                    .read(&mut part)
+                    .map_err(|error| Problem::wrong(format!("reading `{shown}`: {error}")))?;
+                if read == 0 {
+                    return Ok(Exit::Done);
+                }
+                out(&String::from_utf8_lossy(&part[..read]));
+            }
+        }
+        Journal::Show { target, json: false } => {
+            let mut follow = Follow::open(&target.dir()?)?;
+            let zones = &follow.replayed.plan.zones;
+            let zone = zones.last().cloned().unwrap_or(TimeZone::UTC);
+            while let Some(record) = follow.next()? {
+                out(&format!("{}\n", lines::line(&follow.replayed.graph, &record, &zone)));
+            }
+            if let Some(damage) = follow.torn() {
+                super::err(&format!("the tail is torn at line {}: {}\n", damage.line, damage.why));
+            }
+            Ok(Exit::Done)
+        }
+        Journal::Verify { target } => {
+            let verified = replay::verify(&target.dir()?)?;
+            if let Some(flaw) = verified.flaw {
+                return Err(Problem::wrong(format!(
+                    "{}:{}: byte {}: {}",
+                    verified.file.display(),
+                    flaw.line,
+                    flaw.byte,
+                    flaw.why
+                ))
+                .hint(format!(
+                    "the {} records before it are intact; a torn tail is cut by `cutover resume`",
+                    verified.records
+                )));
+            }
+            out(&format!(
+                "{}: {} records, {} bytes, all intact; head {}\n",
+                verified.file.display(),
+                verified.records,
+                verified.bytes,
+                verified.head
+            ));
+            Ok(Exit::Done)
+        }
+    }
+}
