@@ -9,19 +9,14 @@ use crate::journal::rundir::RunDir;
 use crate::operator::server;
 use crate::report::board::span;
 use crate::runner::clock::Clock;
-use crate::runner::{self, Door, News, Runner, RunnerEnd};
+use crate::runner::{self, News, Runner, RunnerEnd};
 use std::time::Duration;
 
 /// At most four redraws a second.
 const FRAME: Duration = Duration::from_millis(250);
 
-/// Drives a runner to its end. `beside` is started once the run has a door: a rehearsal's people.
-pub(crate) async fn drive(
-    runner: Runner,
-    dir: &RunDir,
-    json: bool,
-    beside: impl FnOnce(&Door) -> Option<tokio::task::JoinHandle<()>>,
-) -> Result<RunnerEnd, Problem> {
+/// Drives a runner to its end.
+pub(crate) async fn drive(runner: Runner, dir: &RunDir, json: bool) -> Result<RunnerEnd, Problem> {
     let clock = Clock::system();
     let door = runner.door();
     let mut news = door.listen();
@@ -42,7 +37,6 @@ pub(crate) async fn drive(
     }
     let socket = server::open(door.clone())
         .map_err(|error| Problem::wrong(format!("opening the operators' socket: {error}")))?;
-    let helper = beside(&door);
     let mut going = tokio::spawn(runner.run());
     let mut frame = tokio::time::interval(FRAME);
     let end = loop {
@@ -64,9 +58,6 @@ pub(crate) async fn drive(
     screen.tick(clock.now(), Vec::new());
     page.look(screen.run(), clock.now());
     screen.end();
-    if let Some(helper) = helper {
-        helper.abort();
-    }
     drop(socket);
     match end {
         Ok(Ok(end)) => Ok(end),

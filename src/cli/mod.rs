@@ -3,6 +3,7 @@
 pub mod args;
 mod ask;
 mod check;
+mod drive;
 pub mod exit;
 mod graph;
 mod journal;
@@ -39,6 +40,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Wrong as u8));
         }
     };
+    #[cfg(feature = "lab")]
+    if let Command::Lab(args::Lab::Tool { words }) = &cli.command {
+        return lab::tool(words);
+    }
     log();
     match command(cli.command) {
         Ok(exit) => exit.into(),

@@ -32,7 +32,7 @@ pub(super) fn main(args: Resume) -> Result<Exit, Problem> {
                     return super::rehearse::go_on(*runner, &dir, &args).await;
                 }
                 let _ = rehearsal;
-                let end = drive(*runner, &dir, args.json, |_| None).await?;
+                let end = drive(*runner, &dir, args.json).await?;
                 finish(&dir, &end, args.json)
             }
         }

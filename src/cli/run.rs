@@ -44,7 +44,7 @@ pub(super) fn main(args: Run) -> Result<Exit, Problem> {
             exit_between: args.exit_between,
             signals: true,
         })?;
-        let end = drive(runner, &dir, args.running.json, |_| None).await?;
+        let end = drive(runner, &dir, args.running.json).await?;
         finish(&dir, &end, args.running.json)
     })
 }

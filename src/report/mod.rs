@@ -6,3 +6,4 @@
 pub mod board;
 pub mod lines;
 pub mod status_page;
+pub mod summary;

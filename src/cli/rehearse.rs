@@ -1,0 +1,165 @@
+//! `cutover rehearse`: the whole plan on the embedded lab, or on an estate that is not production.
+
+use super::args::{Rehearse, Resume};
+use super::drive::drive;
+use super::exit::Exit;
+use super::problem::Problem;
+use super::read::{Loaded, load};
+use super::run::{directory, finish, header, shift};
+use crate::event::Options;
+use crate::journal::rundir::RunDir;
+use crate::lab;
+use crate::runner::clock::Clock;
+use crate::runner::rehearsal::{self, Script};
+use crate::runner::{self, Runner, RunnerEnd, StartOptions};
+use std::path::PathBuf;
+
+pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
+    if args.faults {
+        super::out(&faults());
+        return Ok(Exit::Done);
+    }
+    let Some(plan) = args.plan.clone() else {
+        return Err(Problem::wrong("a plan is wanted"));
+    };
+    // A plan that is wrong by itself needs no lab to be refused.
+    let first = load(&plan, args.estate.as_deref())?;
+    super::err(&first.warnings);
+    let now = Clock::system().now();
+    let dir = directory(args.running.run.as_ref(), now)?;
+    super::out(&format!("{}\n", dir.path().display()));
+    let runtime = super::runtime()?;
+    let (loaded, own_lab) = match &args.estate {
+        Some(_) => (first, false),
+        None => (bring_up(&args, &first, &dir, &plan)?, true),
+    };
+    let ended = runtime.block_on(async {
+        let options = Options {
+            rehearsal: true,
+            shift_s: shift(&loaded, Clock::system().now()),
+            seed: args.running.seed,
+            faults: args.running.fault.clone(),
+        };
+        let by = super::ask::me(loaded.estate.as_deref()).await;
+        let runner = runner::start(StartOptions {
+            graph: loaded.graph.clone(),
+            estate: loaded.estate.clone(),
+            header: header(&loaded, &dir, by, options),
+            run_dir: dir.clone(),
+            wait: args.running.wait || args.ask,
+            exit_between: false,
+            signals: true,
+        })?;
+        let script =
+            Script { seed: args.running.seed, answer: !args.ask, revocations: args.revoke };
+        play(runner, &dir, script, args.running.json).await
+    });
+    let end = match ended {
+        Ok(end) => end,
+        Err(problem) => {
+            if own_lab && !args.keep_lab {
+                // What went wrong is said; a lab that does not end by itself now ends when idle.
+                let _ = lab::down(&dir.lab());
+            }
+            return Err(problem);
+        }
+    };
+    close(&dir, &end, args.keep_lab, args.running.json)
+}
+
+/// Goes on with a rehearsal whose runner died or was interrupted.
+pub(super) async fn go_on(runner: Runner, dir: &RunDir, args: &Resume) -> Result<Exit, Problem> {
+    let seed = runner.header().options.seed;
+    // The revocations that it asked for are in the lane's journal; a resumed runner asks for no more.
+    let script = Script { seed, answer: !args.ask, revocations: 0 };
+    let end = play(runner, dir, script, args.json).await?;
+    let (dir, keep, json) = (dir.clone(), args.keep_lab, args.json);
+    tokio::task::spawn_blocking(move || close(&dir, &end, keep, json))
+        .await
+        .map_err(|error| Problem::wrong(format!("closing the rehearsal: {error}")))?
+}
+
+async fn play(
+    runner: Runner,
+    dir: &RunDir,
+    script: Script,
+    json: bool,
+) -> Result<RunnerEnd, Problem> {
+    for fault in runner.lab_faults() {
+        let (directory, fault) = (dir.lab(), fault.clone());
+        tokio::task::spawn_blocking(move || lab::set_fault(&directory, &fault, true))
+            .await
+            .map_err(|error| Problem::wrong(error.to_string()))?
+            .map_err(|error| Problem::wrong(format!("{error:#}")))?;
+    }
+    let people = rehearsal::play(&runner, script);
+    let end = drive(runner, dir, json).await;
+    people.abort();
+    end
+}
+
+/// Brings the lab up, and binds the plan to it.
+fn bring_up(
+    args: &Rehearse,
+    first: &Loaded,
+    dir: &RunDir,
+    plan: &PathBuf,
+) -> Result<Loaded, Problem> {
+    super::err("bringing up a lab of two sites\n");
+    let named: Vec<String> =
+        first.graph.plan().lines.iter().map(|line| line.name.value.clone()).collect();
+    let options = lab::Options {
+        lines: if named.is_empty() { lab::Options::default().lines } else { named },
+        certificates: args.certificates.into(),
+        orders: args.orders.into(),
+        load: args.load.map_or(1.0, |percent| f64::from(percent) / 100.0),
+        ..lab::Options::default()
+    };
+    let wrong = |error: anyhow::Error| Problem::wrong(format!("{error:#}"));
+    dir.make()?;
+    lab::up(&dir.lab(), &options).map_err(wrong)?;
+    let placed = lab::place_estate(&dir.lab(), dir.path()).map_err(wrong);
+    let loaded = placed.and_then(|estate| load(plan, Some(&estate)));
+    if loaded.is_err() {
+        let _ = lab::down(&dir.lab());
+    }
+    loaded
+}
+
+/// Takes the witness's record, ends the lab when the run is closed, and says how it ended.
+fn close(dir: &RunDir, end: &RunnerEnd, keep_lab: bool, json: bool) -> Result<Exit, Problem> {
+    let closed = matches!(end.exit, runner::Exit::Closed(_));
+    if dir.lab().exists() {
+        match lab::witness::summary(&dir.lab()) {
+            Ok(summary) => {
+                let text = serde_json::to_string_pretty(&summary).map_err(anyhow::Error::from)?;
+                std::fs::write(dir.witness(), text).map_err(|error| {
+                    Problem::wrong(format!("writing `{}`: {error}", dir.witness().display()))
+                })?;
+            }
+            Err(error) => super::err(&format!("warning: the witness is not heard: {error:#}\n")),
+        }
+        if closed && !keep_lab {
+            if let Err(error) = lab::down(&dir.lab()) {
+                super::err(&format!("warning: {error:#}\n"));
+            }
+        } else {
+            super::err(&format!(
+                "the lab stays up: `cutover lab down {}` ends it\n",
+                dir.lab().display()
+            ));
+        }
+    }
+    finish(dir, end, json)
+}
+
+fn faults() -> String {
+    let mut text = String::new();
+    for (spec, about) in runner::fault::faults() {
+        text.push_str(&format!("{spec:<34} {about}\n"));
+    }
+    for (spec, about) in lab::faults() {
+        text.push_str(&format!("{spec:<34} {about}\n"));
+    }
+    text
+}
