@@ -126,15 +126,25 @@ impl Going {
     /// Reads stdout until a line holds the text, and returns that line.
     #[track_caller]
     pub fn until(&mut self, text: &str) -> String {
+        self.until_line(text, |line| line.contains(text))
+    }
+
+    /// Reads stdout until a line is the one; `what` names it when it never comes.
+    #[track_caller]
+    pub fn until_line(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
+        // Lines that were read while another one was waited for count as well.
+        if let Some(line) = self.seen.lines().find(|line| is(line)) {
+            return line.to_owned();
+        }
         loop {
             let mut line = String::new();
             let read = self.stdout.read_line(&mut line).expect("readable output");
             if read == 0 {
                 let stderr = fs::read_to_string(&self.log).unwrap_or_default();
-                panic!("it ended before it said `{text}`:\n{}\n{stderr}", self.seen);
+                panic!("it ended before `{what}`:\n{}\n{stderr}", self.seen);
             }
             self.seen.push_str(&line);
-            if line.contains(text) {
+            if is(&line) {
                 return line;
             }
         }
