@@ -55,13 +55,10 @@ impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Journal(error) => error.into(),
-            StartError::Io(_) => {
-                Self { exit: Exit::Unexpected, text: error.to_string(), hint: None }
-            }
             StartError::Faults(_) => {
                 Self::wrong(error.to_string()).hint("`cutover rehearse --faults` lists them all")
             }
-            StartError::Refused(_) => Self::wrong(error.to_string()),
+            StartError::Guard(_) | StartError::Refused(_) => Self::wrong(error.to_string()),
         }
     }
 }
