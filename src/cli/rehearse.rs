@@ -155,11 +155,11 @@ fn close(dir: &RunDir, end: &RunnerEnd, keep_lab: bool, json: bool) -> Result<Ex
 
 fn faults() -> String {
     let mut text = String::new();
-    for (spec, about) in runner::fault::faults() {
-        text.push_str(&format!("{spec:<34} {about}\n"));
+    for fault in runner::fault::faults() {
+        text.push_str(&format!("{:<34} {}\n", fault.form, fault.about));
     }
-    for (spec, about) in lab::faults() {
-        text.push_str(&format!("{spec:<34} {about}\n"));
+    for fault in lab::faults() {
+        text.push_str(&format!("{fault:<34} in the lab, until taken out or over\n"));
     }
     text
 }

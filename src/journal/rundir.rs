@@ -109,7 +109,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be made, is no directory, or is another user's.
-    pub(super) fn make(&self) -> Result<(), JournalError> {
+    pub fn make(&self) -> Result<(), JournalError> {
         let doing = || format!("making the run directory `{}`", self.0.display());
         let unfit =
             |why: &str| JournalError::Unfit { directory: self.0.clone(), why: why.to_owned() };
