@@ -120,7 +120,8 @@ fn ask(dir: &RunDir, what: &Ask) -> Result<Exit, Problem> {
     })?;
     match reply {
         Reply::Ok { seq, steps, refused } => {
-            let about = if steps.is_empty() { String::new() } else { format!(" for {}", steps.join(", ")) };
+            let about =
+                if steps.is_empty() { String::new() } else { format!(" for {}", steps.join(", ")) };
             super::out(&format!("recorded as {seq}{about}\n"));
             for one in refused {
                 super::err(&format!("warning: {}\n", refusal(&one)));

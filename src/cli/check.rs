@@ -4,9 +4,9 @@ use super::args::Check;
 use super::exit::Exit;
 use super::out;
 use super::problem::Problem;
-use super::read::{Loaded, load, try_load};
+use super::read::{Loaded, load, rendered, try_load};
 use crate::load::FileFaults;
-use crate::proof::protection::Sense;
+use crate::proof::protection::{Bound, Sense};
 use crate::text::fault::{Located, Severity, locate};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ pub(super) fn main(args: &Check) -> Result<Exit, Problem> {
         return Ok(exit);
     }
     let loaded = load(&args.plan, args.estate.as_deref())?;
-    super::err(&loaded.warnings);
+    super::err(&rendered(&loaded.faults));
     out(&page(&loaded));
     Ok(Exit::Done)
 }
@@ -43,7 +43,11 @@ fn page(loaded: &Loaded) -> String {
         plan.steps.len()
     );
     if lines > 0 {
-        let _ = writeln!(text, "  {:<11} {lines} lines, each drained, copied and verified before it reopens", "domain");
+        let _ = writeln!(
+            text,
+            "  {:<11} {lines} lines, each drained, copied and verified before it reopens",
+            "domain"
+        );
     }
     let undoable = graph.steps().filter(|&step| !graph.is_point_of_no_return(step)).count();
     let _ = writeln!(
@@ -52,36 +56,51 @@ fn page(loaded: &Loaded) -> String {
         "rollback",
         graph.len() - undoable
     );
-    for bound in &loaded.proof.bounds {
-        let sense = match bound.sense {
-            Sense::AtLeast => format!(
-                "at least {} of {} in every reachable state",
-                bound.reached, bound.of
-            ),
-            Sense::AtMost => format!(
-                "at most {} of {} sites hold it in every reachable state",
-                bound.reached, bound.of
-            ),
-        };
-        let tightest = match bound.tightest.as_slice() {
-            [] => String::new(),
-            steps => format!("; tightest: {} under way", ticked(steps)),
-        };
-        let safe = if bound.exact { "" } else { " (a safe bound)" };
-        let _ = writeln!(text, "  {:<11} {sense}{safe}{tightest}", bound.name);
-    }
-    for line in &loaded.proof.line_rollbacks {
-        if !line.also.is_empty() {
-            let _ = writeln!(
-                text,
-                "  a rollback of line {} alone also undoes, if begun: {}",
-                line.line,
-                line.also.join(", ")
-            );
-        }
+    bounds(&mut text, &loaded.proof.bounds);
+    let rollbacks: Vec<_> =
+        loaded.proof.line_rollbacks.iter().filter(|line| !line.also.is_empty()).collect();
+    for group in rollbacks.chunk_by(|one, other| one.also == other.also) {
+        let names: Vec<&str> = group.iter().map(|line| line.line.as_str()).collect();
+        let each = if names.len() > 1 { "each of " } else { "" };
+        let _ = writeln!(
+            text,
+            "\n  a rollback of {each}{} alone also undoes, if begun: {}",
+            names.join(", "),
+            group.first().map_or_else(String::new, |line| line.also.join(", "))
+        );
     }
     let _ = writeln!(text, "\nproved: the plan can be run");
     text
+}
+
+/// One line for each service and role; lines that have the same bound share one.
+fn bounds(text: &mut String, bounds: &[Bound]) {
+    let base = |bound: &Bound| bound.name.split('[').next().unwrap_or_default().to_owned();
+    let alike = |one: &Bound, other: &Bound| {
+        base(one) == base(other)
+            && (one.sense, one.limit, one.of, one.reached, one.exact)
+                == (other.sense, other.limit, other.of, other.reached, other.exact)
+    };
+    for group in bounds.chunk_by(alike) {
+        let [first, ..] = group else { continue };
+        let each = if group.len() > 1 {
+            format!(", for each of {} lines", group.len())
+        } else {
+            String::new()
+        };
+        let name = if group.len() > 1 { base(first) } else { first.name.clone() };
+        let sense = match first.sense {
+            Sense::AtLeast => format!("at least {} of {} up", first.reached, first.of),
+            Sense::AtMost => format!("at most {} of {} sites hold it", first.reached, first.of),
+        };
+        let tightest = match first.tightest.as_slice() {
+            [] => String::new(),
+            steps => format!("; tightest: {} under way", ticked(steps)),
+        };
+        let safe = if first.exact { "" } else { " (a safe bound)" };
+        let _ =
+            writeln!(text, "  {name:<11} {sense} in every reachable state{safe}{each}{tightest}");
+    }
 }
 
 fn ticked(steps: &[String]) -> String {
@@ -126,9 +145,8 @@ fn json(loaded: Option<&Loaded>, files: &[FileFaults]) -> Result<String, Problem
     let json = Json {
         ok,
         steps: loaded.map(|loaded| loaded.graph.len()),
-        needs: loaded.map(|loaded| {
-            loaded.graph.steps().map(|step| loaded.graph.needs(step).len()).sum()
-        }),
+        needs: loaded
+            .map(|loaded| loaded.graph.steps().map(|step| loaded.graph.needs(step).len()).sum()),
         bounds: bounds
             .iter()
             .map(|bound| JsonBound {

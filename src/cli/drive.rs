@@ -45,7 +45,7 @@ pub(crate) async fn drive(runner: Runner, dir: &RunDir, json: bool) -> Result<Ru
             Some(told) = news.recv() => tell(&mut screen, told),
             _ = frame.tick() => {
                 let now = clock.now();
-                screen.count(door.counts());
+
                 screen.tick(now, door.progress.snapshot());
                 page.look(screen.run(), now);
             }
@@ -62,8 +62,9 @@ pub(crate) async fn drive(runner: Runner, dir: &RunDir, json: bool) -> Result<Ru
     match end {
         Ok(Ok(end)) => Ok(end),
         Ok(Err(bug)) => {
-            Err(Problem { exit: Exit::Unexpected, text: bug.to_string(), hint: None }
-                .hint(format!("nothing of it was recorded: `cutover resume {}`", dir.path().display())))
+            Err(Problem { exit: Exit::Unexpected, text: bug.to_string(), hint: None }.hint(
+                format!("nothing of it was recorded: `cutover resume {}`", dir.path().display()),
+            ))
         }
         Err(panic) => Err(Problem {
             exit: Exit::Unexpected,
@@ -110,8 +111,11 @@ pub(crate) fn next_step(end: &RunnerEnd, dir: &RunDir) -> Option<String> {
         runner::Exit::NeedsPerson => {
             let mut text = "a person is needed:\n".to_owned();
             for question in end.run.questions() {
-                let answers: Vec<_> =
-                    question.answers.iter().map(|&a| crate::report::lines::answer_word(a)).collect();
+                let answers: Vec<_> = question
+                    .answers
+                    .iter()
+                    .map(|&a| crate::report::lines::answer_word(a))
+                    .collect();
                 text.push_str(&format!(
                     "  question {}: {}\n    cutover answer {dir} {} {}\n",
                     question.id,

@@ -2,8 +2,8 @@
 
 use super::args::Lab;
 use super::exit::Exit;
-use super::problem::Problem;
 use super::out;
+use super::problem::Problem;
 use crate::lab::{self, Options};
 use std::process::ExitCode;
 

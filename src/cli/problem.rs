@@ -58,6 +58,9 @@ impl From<StartError> for Problem {
             StartError::Faults(_) => {
                 Self::wrong(error.to_string()).hint("`cutover rehearse --faults` lists them all")
             }
+            StartError::Lost(_) => {
+                Self { exit: Exit::Interrupted, text: error.to_string(), hint: None }
+            }
             StartError::Guard(_) | StartError::Refused(_) => Self::wrong(error.to_string()),
         }
     }

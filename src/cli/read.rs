@@ -24,7 +24,7 @@ pub(crate) struct Loaded {
     /// Absolute.
     pub(crate) estate_path: Option<PathBuf>,
     pub(crate) estate_text: Option<String>,
-    /// Warnings as text, empty mostly.
+    /// Warnings as text, empty mostly; without notes.
     pub(crate) warnings: String,
     /// Warnings as data.
     pub(crate) faults: Vec<FileFaults>,
@@ -51,7 +51,7 @@ pub(crate) fn try_load(
             graph: loaded.graph,
             estate: loaded.estate,
             proof: loaded.proof,
-            warnings: rendered(&loaded.warnings),
+            warnings: rendered_from(&loaded.warnings, Severity::Warning),
             faults: loaded.warnings,
             plan_path,
             plan_text,
@@ -64,11 +64,22 @@ pub(crate) fn try_load(
 
 /// Every fault as people read it, with the file's path as it was typed where that is shorter.
 pub(crate) fn rendered(files: &[FileFaults]) -> String {
+    rendered_from(files, Severity::Note)
+}
+
+/// The same, of what is at least so bad: notes are for `check` alone.
+fn rendered_from(files: &[FileFaults], least: Severity) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let mut out = String::new();
     for file in files {
         let path = file.path.strip_prefix(&here).unwrap_or(&file.path);
-        out.push_str(&render(&file.faults, path, &file.text));
+        // The worst severity is the least of its order.
+        let faults: Vec<_> =
+            file.faults.iter().filter(|fault| fault.severity <= least).cloned().collect();
+        if faults.is_empty() {
+            continue;
+        }
+        out.push_str(&render(&faults, path, &file.text));
         if !out.ends_with('\n') {
             out.push('\n');
         }

@@ -41,12 +41,5 @@ pub(crate) fn summary(dir: &RunDir) -> Result<Summary, Problem> {
     };
     let options = &replayed.header.options;
     let times = (options.rehearsal, SignedDuration::from_secs(options.shift_s));
-    Ok(Summary::of(
-        &replayed.header.run,
-        times,
-        &replayed.run,
-        &replayed.history,
-        &lane,
-        witness,
-    ))
+    Ok(Summary::of(&replayed.header.run, times, &replayed.run, &replayed.history, &lane, witness))
 }

@@ -101,7 +101,8 @@ fn reason(text: &str) -> Result<Reason, Problem> {
         .into_iter()
         .find(|(code, name, _)| name.eq_ignore_ascii_case(text) || code.to_string() == text);
     by_name.map(|(_, _, reason)| reason).ok_or_else(|| {
-        let names: Vec<_> = Reason::ALL.iter().map(|(code, name, _)| format!("{name} ({code})")).collect();
+        let names: Vec<_> =
+            Reason::ALL.iter().map(|(code, name, _)| format!("{name} ({code})")).collect();
         Problem::wrong(format!("`{text}` is no reason to revoke for"))
             .hint(format!("one of {}", names.join(", ")))
     })

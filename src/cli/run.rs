@@ -130,7 +130,8 @@ fn detach(loaded: &Loaded, dir: &RunDir, header: Header) -> Result<Exit, Problem
     let (journal, _) = crate::journal::Journal::create(dir, &loaded.graph, header, now)?;
     // The lock must be free before the other process asks for it.
     drop(journal);
-    let failed = |error: std::io::Error| Problem::wrong(format!("going to the background: {error}"));
+    let failed =
+        |error: std::io::Error| Problem::wrong(format!("going to the background: {error}"));
     let log = std::fs::File::create(dir.path().join("runner.log")).map_err(failed)?;
     let program = std::env::current_exe().map_err(failed)?;
     std::process::Command::new(program)
@@ -147,11 +148,7 @@ fn detach(loaded: &Loaded, dir: &RunDir, header: Header) -> Result<Exit, Problem
 }
 
 /// Says how it ended, and answers with the exit code.
-pub(crate) fn finish(
-    dir: &RunDir,
-    end: &runner::RunnerEnd,
-    json: bool,
-) -> Result<Exit, Problem> {
+pub(crate) fn finish(dir: &RunDir, end: &runner::RunnerEnd, json: bool) -> Result<Exit, Problem> {
     let summary = super::report::summary(dir)?;
     if json {
         super::out(&format!("{}\n", summary.json_line()));

@@ -1,9 +1,9 @@
 //! What a person sees of a run while it goes: a board on a terminal, plain lines on a pipe, JSON on
 //! request. Folds the records into a run of its own, so that `run` and `watch` show the same.
 
+use crate::event::Job;
 use crate::event::{Event, Record, StepId};
 use crate::executor::Progress;
-use crate::event::Job;
 use crate::journal::codec::Wire;
 use crate::report::board::{self, Count, Gauge, View};
 use crate::report::lines;

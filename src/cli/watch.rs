@@ -27,12 +27,12 @@ pub(super) fn main(args: &Watch) -> Result<Exit, Problem> {
     let header = follow.replayed.header.clone();
     let run = follow.replayed.run.clone();
     let options = &header.options;
-    let mut screen =
-        Screen::new(run, &header.run, options.rehearsal, options.shift_s, args.json);
+    let mut screen = Screen::new(run, &header.run, options.rehearsal, options.shift_s, args.json);
     super::runtime()?.block_on(async {
         let clock = Clock::system();
         let progress = Arc::new(Mutex::new(Vec::new()));
-        let listening = tokio::spawn(listen(dir.clone(), screen.run().graph().clone(), progress.clone()));
+        let listening =
+            tokio::spawn(listen(dir.clone(), screen.run().graph().clone(), progress.clone()));
         let mut look = tokio::time::interval(LOOK);
         loop {
             look.tick().await;
