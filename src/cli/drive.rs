@@ -5,11 +5,13 @@ use super::page::Publisher;
 use super::problem::Problem;
 use super::screen::Screen;
 use crate::event::Outcome;
+use crate::guard::Stats;
 use crate::journal::rundir::RunDir;
 use crate::operator::server;
-use crate::report::board::span;
+use crate::report::board::{Count, span};
 use crate::runner::clock::Clock;
 use crate::runner::{self, News, Runner, RunnerEnd};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// At most four redraws a second.
@@ -85,8 +87,27 @@ fn tell(screen: &mut Screen, told: News) {
             let name = screen.run().graph().providers()[provider.index()].name.clone();
             screen.note(&format!("guard: {name}: {why}"));
         }
+        News::Lane(entry) => {
+            if let Some(text) = crate::report::lines::lane(&entry) {
+                screen.note(&text);
+            }
+        }
         News::Note(text) => screen.note(&text),
     }
+}
+
+/// The guard's counts by service: sums, and the slowest provider's p99.
+fn counts(stats: &[Stats]) -> BTreeMap<String, Count> {
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    for one in stats {
+        let service = one.name.split('@').next().unwrap_or_default();
+        let count = counts.entry(service.to_owned()).or_default();
+        count.answers += one.answers;
+        count.failures += one.failures;
+        let p99 = one.percentile(99.0).unwrap_or_default().as_secs_f64() * 1000.0;
+        count.p99_ms = count.p99_ms.max(p99);
+    }
+    counts
 }
 
 /// The exit code of a runner's end.

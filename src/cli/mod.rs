@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod drive;
 pub mod exit;
+mod graph;
 
 mod journal;
 #[cfg(feature = "lab")]
@@ -57,7 +58,7 @@ pub fn main() -> ExitCode {
 fn command(command: Command) -> Result<Exit, Problem> {
     match command {
         Command::Check(args) => check::main(&args),
-        Command::Graph(_) => Ok(Exit::Done),
+        Command::Graph(args) => graph::main(&args),
         #[cfg(feature = "lab")]
         Command::Rehearse(args) => rehearse::main(args),
         Command::Run(args) => run::main(args),

@@ -6,6 +6,7 @@ use crate::event::{
     Answer, Back, Ending, Event, Job, Outcome, Record, Request, Timer, Verdict, Way,
 };
 use crate::graph::Graph;
+use crate::revocation::{Entry, Said};
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 
@@ -59,6 +60,34 @@ fn what(graph: &Graph, record: &Record) -> String {
         }
         Event::Closed(outcome) => format!("closed    {}", outcome_word(*outcome)),
     }
+}
+
+/// A line for an entry of the emergency lane; none for those that only repeat what is known.
+pub fn lane(entry: &Entry) -> Option<String> {
+    let text = match &entry.said {
+        Said::Begun { .. } | Said::Published { .. } => return None,
+        Said::Accepted(order) => format!(
+            "revoke    {} of {} accepted ({}), asked by {}",
+            order.certificate.serial, order.certificate.line, order.reason, order.by.login
+        ),
+        Said::Refused { order, why } => format!(
+            "revoke    {} of {} refused: {why}",
+            order.certificate.serial, order.certificate.line
+        ),
+        Said::Applied { certificate, site, absent, .. } => {
+            let how = if *absent { "has no such row at" } else { "is revoked at" };
+            format!("revoke    {} of {} {how} {site}", certificate.serial, certificate.line)
+        }
+        Said::Lapsed { certificate, provider, what } => format!(
+            "revoke    {} of {}: {provider} does not publish it any more: {what}",
+            certificate.serial, certificate.line
+        ),
+        Said::Confirmed { certificate, .. } => format!(
+            "revoke    {} of {} confirmed by every serving provider",
+            certificate.serial, certificate.line
+        ),
+    };
+    Some(printable(&text))
 }
 
 fn begins(job: Job) -> &'static str {
