@@ -324,10 +324,12 @@ fn orders_flow(space: &Space, site: &str, line: &str) {
     let url = format!("{}{}", edge.url, edge.routes["order-status"].replace("{line}", line));
     assert_ne!(curl(&url), "404", "{line} is open at {site}");
     let path = space.file(&format!("r/lab/db/{site}/{line}.db"));
-    let issued = || -> u64 {
+    let issued = || -> i64 {
         let database = Connection::open(&path).expect("a database");
         database
-            .query_row("SELECT count(*) FROM orders WHERE state = 'issued'", [], |row| row.get(0))
+            .query_row("SELECT count(*) FROM orders WHERE state = 'issued'", [], |row| {
+                row.get::<_, i64>(0)
+            })
             .expect("a count")
     };
     let before = issued();
