@@ -71,25 +71,25 @@ pub fn read_anyway(path: &Path, text: &str) -> (Option<Plan>, Vec<Fault>) {
     (plan, scope.reader.into_faults())
 }
 
-fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) -> Option<Plan> {
+/// The fields of the file, when it is a plan at all.
+fn plan_fields<'n>(root: &'n Node<'_>, reader: &mut Reader) -> Option<Fields<'n>> {
     let Value::Map(_) = root.value else {
         let what = format!("a plan is a map of fields, not {}", root.sort());
-        scope.reader.report(
-            Fault::error("not-a-plan", root.span, what)
-                .hint("begin with `cutover: v1`, `name:` and `steps:`"),
-        );
+        let fault = Fault::error("not-a-plan", root.span, what);
+        reader.report(fault.hint("begin with `cutover: v1`, `name:` and `steps:`"));
         return None;
     };
-    let mut fields = scope.reader.fields(root, "a plan")?;
+    let mut fields = reader.fields(root, "a plan")?;
     if let (None, Some(entry)) = (fields.entry("cutover"), fields.entry("estate")) {
-        let what = "this is an estate, not a plan";
-        let fault = Fault::error("not-a-plan", entry.key.span, what);
-        scope.reader.report(fault.hint("it goes with a plan: `cutover check PLAN --estate FILE`"));
+        let fault = Fault::error("not-a-plan", entry.key.span, "this is an estate, not a plan");
+        reader.report(fault.hint("it goes with a plan: `cutover check PLAN --estate FILE`"));
         return None;
     }
-    if !fields.header("cutover", &mut scope.reader) {
-        return None;
-    }
+    fields.header("cutover", reader).then_some(fields)
+}
+
+fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) -> Option<Plan> {
+    let mut fields = plan_fields(root, &mut scope.reader)?;
     let name = fields.need("name").and_then(|n| scope.reader.spanned(n, "`name`"));
     let change = fields.take("change").and_then(|n| scope.reader.spanned(n, "`change`"));
     let window = match fields.take("window") {
@@ -507,6 +507,86 @@ mod tests {
         assert_eq!(plan.steps.len(), 3);
         assert_eq!(plan.limits["steps"].value, 16);
         assert!(plan.window.is_none());
+    }
+
+    #[test]
+    fn the_rarer_forms_are_read() {
+        let plan = good(
+            r#"
+cutover: v1
+name: rare
+facts: { page: "https://status.example.com" }
+lines: { a: { orders: paused }, b: {}, c: { orders: open } }
+limits: { wan: 1 }
+steps:
+  one: { for_each: { line: { where: { not: { orders: paused } } } }, run: [echo], undo: { none: x } }
+  two:
+    for_each: { line: [c, a], host: [h1, h2], serial: host }
+    needs: one
+    uses: [wan]
+    script: |
+      copy "$FROM"
+    env: { FROM: "${{ line.orders }} ${{ plan.page }} ${{ host }}", EMPTY: "" }
+    at: "from/${{ host }}"
+    undo: { script: "drop", at: to/h1, env: { WHAT: "${{ line }}" } }
+    check: { http: { get: "http://127.0.0.1/", expect: { status: [200, 204], contains: ok } } }
+    retry: { attempts: 3, backoff: 10s..2m }
+    estimate: 5m..10m
+    idempotent: true
+    on_failure: rollback-line
+    on_rollback: finish
+    effects: { disturbs: ["seal@from/${{ host }}"] }
+    outputs: { rows: "rows ([0-9]+)" }
+  three:
+    needs: [two]
+    do: { manual: { how: "Look at ${{ steps.two.outputs.rows }}." } }
+    undo: { manual: { how: "Look away." } }
+"#,
+        );
+        let [one, two, three] = plan.steps.as_slice() else { panic!("three steps") };
+        assert_eq!(one.over[0].values, ["b", "c"]);
+        assert_eq!(two.over[0].values, ["c", "a"]);
+        assert_eq!(two.serial, Serial::Along("host".into()));
+        assert_eq!(two.needs[0].step.value, "one");
+        assert_eq!(two.retry.attempts, 3);
+        assert_eq!(two.retry.backoff.1.as_secs(), 120);
+        assert_eq!(two.on_failure, Some(OnFailure::RollbackLine));
+        assert!(two.idempotent && two.finish_on_rollback && !two.point_of_no_return);
+        let Work::Act { act: Action::Script(script), undo, check } = &two.work else {
+            panic!("a script")
+        };
+        assert_eq!(script.text, "copy \"$FROM\"\n");
+        assert_eq!(
+            script.env["FROM"].to_string(),
+            "${{ line.orders }} ${{ plan.page }} ${{ host }}"
+        );
+        assert_eq!(script.env["EMPTY"].as_literal(), Some(""));
+        let Undo::By(undo) = undo else { panic!("an undo") };
+        // Its own place and values, not the deed's.
+        assert_eq!(undo.at().and_then(|at| at.as_literal()), Some("to/h1"));
+        let Check::By(check) = check else { panic!("a check") };
+        assert!(matches!(&**check, Action::Http(http) if http.status == [200, 204]));
+        assert_eq!(three.timeout, None);
+    }
+
+    #[test]
+    fn a_plan_is_compiled_in_spite_of_faults_that_leave_its_graph_as_it_is() {
+        let text = |first: &str| {
+            format!(
+                "cutover: v1\nname: x\nsteps:\n  a: {{ {first} }}\n  b: {{ run: [b], needs: [a] }}\n"
+            )
+        };
+        let read = |first: &str| read_anyway(Path::new("p"), &text(first));
+        for sound in ["run: [a], timeout: 40", "run: [a], colour: red", "run: [a, \"${{ x }}\"]"] {
+            let (plan, faults) = read(sound);
+            assert!(plan.is_some() && is_fatal(&faults), "{sound}");
+        }
+        for unsound in
+            ["run: a", "script: a, run: [b]", "run: [a], for_each: { h: [] }", "run: [a], phase: x"]
+        {
+            let (plan, faults) = read(unsound);
+            assert!(plan.is_none() && is_fatal(&faults), "{unsound}");
+        }
     }
 
     #[test]

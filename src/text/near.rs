@@ -10,7 +10,7 @@ pub fn near<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Op
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates.into_iter().filter(|c| c.len() <= 100 && *c != name) {
         let other = candidate.to_lowercase().replace('_', "-");
-        let bound = (other.chars().count().max(folded.chars().count()) + 2) / 3;
+        let bound = other.chars().count().max(folded.chars().count()).div_ceil(3);
         let bound = bound.clamp(1, 4);
         let longer = other.len() > folded.len() && folded.len() > 2;
         let distance = if other == folded {
