@@ -3,7 +3,16 @@
 //! Not known here: the graph, the run, the journal. An executor knows no ways: an undo is an action
 //! like any other. It speaks exactly once per job.
 
+mod admin;
+mod database;
+mod edge;
+mod http;
+mod notify;
+mod orders;
 pub mod process;
+mod provider;
+mod role;
+mod switch;
 mod until;
 
 use crate::action::Action;
@@ -115,18 +124,47 @@ async fn perform(deed: &Deed, until: &Until, context: &Context) -> Worked {
     match &deed.action {
         Action::Run(run) => process::run(run, deed, until, context).await,
         Action::Script(script) => process::script(script, deed, until, context).await,
-        _ => Err(Ending::Failed(Failure::last("not carried out yet"))),
+        Action::Http(http) => http::perform(http, deed, until, context).await,
+        Action::EdgeClose(close) => edge::close(close, until, context).await,
+        Action::EdgeOpen(open) => edge::open(open, until, context).await,
+        Action::DatabaseSnapshot(it) => database::snapshot(it, until, context).await,
+        Action::DatabaseDropSnapshot(it) => database::drop_snapshot(it, until, context).await,
+        Action::DatabaseTransfer(it) => database::transfer(it, until, context).await,
+        Action::DatabaseDiscard(it) => database::discard(it, until, context).await,
+        Action::DatabaseVerify(it) => database::verify(it, until, context).await,
+        Action::OrdersPause(it) => orders::pause(it, until, context).await,
+        Action::OrdersResume(it) => orders::resume(it, until, context).await,
+        Action::ProviderEnable(it) => provider::turn(it, true, until, context).await,
+        Action::ProviderDisable(it) => provider::turn(it, false, until, context).await,
+        Action::RoleFence(it) => role::turn(it, false, until, context).await,
+        Action::RolePromote(it) => role::turn(it, true, until, context).await,
+        Action::Notify(it) => notify::send(it, until, context).await,
+        Action::Manual(_) => {
+            Err(Ending::Failed(Failure::last("BUG: a manual step is carried out by people")))
+        }
     }
 }
 
 /// Asks the world whether a built-in action is done. Changes nothing.
 async fn is_done(deed: &Deed, until: &Until, context: &Context) -> Worked {
-    let _ = (until, context);
     match &deed.action {
         Action::Run(_) | Action::Script(_) | Action::Http(_) | Action::Manual(_) => {
             Err(Ending::Unknown(Failure::in_doubt("it has no check of its own")))
         }
-        _ => Err(Ending::Unknown(Failure::last("not carried out yet"))),
+        Action::EdgeClose(close) => edge::is_closed(close, until, context).await,
+        Action::EdgeOpen(open) => edge::is_open(open, until, context).await,
+        Action::DatabaseSnapshot(it) => database::has_snapshot(it, until, context).await,
+        Action::DatabaseDropSnapshot(it) => database::has_no_snapshot(it, until, context).await,
+        Action::DatabaseTransfer(it) => database::is_transferred(it, until, context).await,
+        Action::DatabaseDiscard(it) => database::is_discarded(it, until, context).await,
+        Action::DatabaseVerify(it) => database::is_verified(it, until, context).await,
+        Action::OrdersPause(it) => orders::is_paused(it, until, context).await,
+        Action::OrdersResume(it) => orders::is_resumed(it, until, context).await,
+        Action::ProviderEnable(it) => provider::is(it, true, until, context).await,
+        Action::ProviderDisable(it) => provider::is(it, false, until, context).await,
+        Action::RoleFence(it) => role::is(it, false, until, context).await,
+        Action::RolePromote(it) => role::is(it, true, until, context).await,
+        Action::Notify(it) => notify::is_sent(it, context),
     }
 }
 

@@ -284,7 +284,8 @@ fn too_many_edges_name_their_need() {
 fn too_many_steps_are_refused_before_they_are_made() {
     let values: Vec<String> = (0..2_000).map(|value| value.to_string()).collect();
     let all = || values.iter().map(String::as_str);
-    let plan = PlanBuilder::new().step("s", |s| s.each("x", all()).each("y", all()).each("z", all()));
+    let plan =
+        PlanBuilder::new().step("s", |s| s.each("x", all()).each("y", all()).each("z", all()));
     assert_eq!(codes(plan.compile()), ["too-many-steps"]);
 }
 
@@ -318,7 +319,10 @@ fn limits_are_of_all_of_a_kind_and_of_a_resource() {
     assert_eq!(taken("plain"), [("steps", 16)]);
     assert!(taken("go").is_empty());
     assert!(taken("by-hand").is_empty());
-    assert_eq!(codes(PlanBuilder::new().limit("steps", 0).step("s", |s| s).compile()), ["limit-zero"]);
+    assert_eq!(
+        codes(PlanBuilder::new().limit("steps", 0).step("s", |s| s).compile()),
+        ["limit-zero"]
+    );
 }
 
 #[test]
@@ -340,7 +344,12 @@ fn policies_follow_from_step_kind_and_line() {
 fn transfer(method: database::Method) -> Action<crate::plan::template::Template> {
     let of = |text: &str| template(text);
     let database = of("${{ line }}");
-    Action::DatabaseTransfer(database::Transfer { from: of("from"), to: of("to"), database, method })
+    Action::DatabaseTransfer(database::Transfer {
+        from: of("from"),
+        to: of("to"),
+        database,
+        method,
+    })
 }
 
 #[test]
@@ -367,9 +376,8 @@ fn checkpoints_name_all_instances() {
     assert_eq!(graph.checkpoint("here").map(<[StepId]>::len), Some(3));
     assert_eq!(graph.checkpoints().collect::<Vec<_>>(), ["here"]);
     assert_eq!(graph.checkpoint("there"), None);
-    let twice = PlanBuilder::new()
-        .step("s", |s| s.checkpoint("here"))
-        .step("t", |s| s.checkpoint("here"));
+    let twice =
+        PlanBuilder::new().step("s", |s| s.checkpoint("here")).step("t", |s| s.checkpoint("here"));
     assert_eq!(codes(twice.compile()), ["duplicate-name"]);
 }
 

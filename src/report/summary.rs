@@ -199,8 +199,11 @@ impl Summary {
             "steps", steps.done, steps.total, steps.undone, steps.failed
         );
         if self.lines.total > 0 {
-            let _ =
-                writeln!(out, "  {:<12} {} of {} moved", "lines", self.lines.moved, self.lines.total);
+            let _ = writeln!(
+                out,
+                "  {:<12} {} of {} moved",
+                "lines", self.lines.moved, self.lines.total
+            );
         }
         if self.rows.source > 0 || self.rows.target > 0 {
             let _ = writeln!(

@@ -1,0 +1,150 @@
+//! What says whose a target is: the bookmark of a copy on its way, the receipt of a finished one.
+//!
+//! Both lie in the target itself, written in the transactions of what they speak of.
+
+use super::super::{Receipt, Work};
+use super::{Brake, Sqlite, Trouble};
+use crate::executor::database::OURS;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+/// One row while a copy is on its way: whose it is.
+pub(super) const MARK: &str = "cutover_transfer";
+/// One row for each finished chunk of a copy on its way.
+pub(super) const CHUNKS: &str = "cutover_chunk";
+/// One row after a finished copy.
+pub(super) const RECEIPT: &str = "cutover_receipt";
+
+/// What a target holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Nothing.
+    Nothing,
+    /// The beginning of a copy by this run, of a source with this schema.
+    Half { schema: String },
+    /// This run's finished copy.
+    Whole(Receipt),
+    /// Something that is not this run's: what it is.
+    Foreign(String),
+}
+
+/// Looks at what is there.
+pub(super) fn holds(connection: &Connection, work: &Work) -> Result<Holds, Trouble> {
+    let (run, database) = (&work.context.run, &work.database);
+    if has(connection, MARK)? {
+        let found = connection
+            .query_row(&format!("SELECT run, database, schema FROM {MARK}"), [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            })
+            .optional()?;
+        return Ok(match found {
+            Some((by, of, schema)) if by == *run && of == *database => Holds::Half { schema },
+            Some((by, of, _)) => Holds::Foreign(format!("half a copy of `{of}` by run `{by}`")),
+            None => Holds::Foreign("half a copy by nobody".to_owned()),
+        });
+    }
+    if has(connection, RECEIPT)? {
+        let found = connection
+            .query_row(
+                &format!("SELECT run, database, rows, bytes, digest FROM {RECEIPT}"),
+                [],
+                |row| {
+                    let number = |place| row.get::<_, i64>(place).map(i64::unsigned_abs);
+                    let receipt =
+                        Receipt { rows: number(2)?, bytes: number(3)?, digest: row.get(4)? };
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, receipt))
+                },
+            )
+            .optional()?;
+        return Ok(match found {
+            Some((by, of, receipt)) if by == *run && of == *database => Holds::Whole(receipt),
+            Some((by, of, _)) => Holds::Foreign(format!("the copy of `{of}` by run `{by}`")),
+            None => Holds::Foreign("a copy by nobody".to_owned()),
+        });
+    }
+    let names = foreign(connection)?;
+    if names.is_empty() {
+        return Ok(Holds::Nothing);
+    }
+    let some: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > 5 { ", ..." } else { "" };
+    Ok(Holds::Foreign(format!("{}{more}", some.join(", "))))
+}
+
+fn has(connection: &Connection, table: &str) -> Result<bool, Trouble> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    Ok(connection.query_row(sql, [table], |_| Ok(())).optional()?.is_some())
+}
+
+/// Tables, views and triggers that are neither SQLite's nor ours.
+fn foreign(connection: &Connection) -> Result<Vec<String>, Trouble> {
+    let mut query = connection.prepare(
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view', 'trigger') \
+         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND substr(name, 1, ?2) <> ?1 ORDER BY name",
+    )?;
+    let names = query.query_map(params![OURS, OURS.len() as i64], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// What a finished copy of this run left.
+pub(super) fn receipt(
+    here: &Sqlite,
+    work: &Work,
+    brake: &Brake,
+) -> Result<Option<Receipt>, Trouble> {
+    if !here.path.exists() {
+        return Ok(None);
+    }
+    let connection = here.view(brake)?;
+    match holds(&connection, work).map_err(|error| here.trouble(error))? {
+        Holds::Whole(receipt) => Ok(Some(receipt)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether nothing is there, not even a mark.
+pub(super) fn is_empty(here: &Sqlite, work: &Work, brake: &Brake) -> Result<bool, Trouble> {
+    if !here.path.exists() {
+        return Ok(true);
+    }
+    let connection = here.view(brake)?;
+    Ok(holds(&connection, work).map_err(|error| here.trouble(error))? == Holds::Nothing)
+}
+
+/// Drops this run's copy, in one transaction: after a kill all of it is still there, marks and all.
+pub(super) fn discard(here: &Sqlite, work: &Work, brake: &Brake) -> Result<(), Trouble> {
+    if !here.path.exists() {
+        return Ok(());
+    }
+    let mut connection = here.open(brake)?;
+    let mut drop_all = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match holds(&transaction, work)? {
+            Holds::Nothing => return Ok(()),
+            Holds::Foreign(what) => {
+                return Err(Trouble::last(format!(
+                    "holds {what}, which is not a copy by run `{}`: nothing is dropped",
+                    work.context.run
+                )));
+            }
+            Holds::Half { .. } | Holds::Whole(_) => {}
+        }
+        for kind in ["trigger", "view", "table"] {
+            let names: Vec<String> = transaction
+                .prepare(
+                    "SELECT name FROM sqlite_schema WHERE type = ?1 \
+                     AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+                )?
+                .query_map([kind], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for name in names {
+                brake.go_on()?;
+                transaction
+                    .execute_batch(&format!("DROP {kind} {}", super::schema::quote(&name)))?;
+            }
+        }
+        transaction.pragma_update(None, "user_version", 0)?;
+        transaction.pragma_update(None, "application_id", 0)?;
+        transaction.commit().map_err(Trouble::from)
+    };
+    drop_all().map_err(|error| here.trouble(error))
+}

@@ -1,0 +1,186 @@
+//! `edge.close` and `edge.open`: by the edge's HTTP admin API, proved by asking the edge itself.
+//!
+//! Put, read back, then the proof: every closed route answers its status, and what is protected
+//! still answers. Not known here: nginx (it comes with the real estate).
+
+use super::until::Until;
+use super::{Context, Worked, admin, fill_line};
+use crate::action::edge::{Close, Open};
+use crate::estate::Edge;
+use crate::event::{Ending, Outputs};
+use crate::failure::Failure;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long an edge may take until its answers follow its settings.
+const SETTLES: Duration = Duration::from_secs(10);
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Routes of a line at an edge, and how they are to be.
+struct Aim<'a> {
+    edge: &'a Edge,
+    site: &'a str,
+    line: &'a str,
+    routes: &'a [String],
+    status: u16,
+    open: bool,
+}
+
+pub(super) async fn close(close: &Close<String>, until: &Until, context: &Context) -> Worked {
+    Aim::closed(close, context)?.set(until, context).await
+}
+
+pub(super) async fn open(open: &Open<String>, until: &Until, context: &Context) -> Worked {
+    Aim::opened(open, context)?.set(until, context).await
+}
+
+pub(super) async fn is_closed(close: &Close<String>, until: &Until, context: &Context) -> Worked {
+    Aim::closed(close, context)?.is(until).await
+}
+
+pub(super) async fn is_open(open: &Open<String>, until: &Until, context: &Context) -> Worked {
+    Aim::opened(open, context)?.is(until).await
+}
+
+fn edge<'a>(site: &str, context: &'a Context) -> Result<&'a Edge, Ending> {
+    let edge = context.site(site)?.edge.as_ref();
+    edge.map(|edge| &edge.value)
+        .ok_or_else(|| Ending::Failed(Failure::last(format!("site `{site}` has no edge"))))
+}
+
+impl<'a> Aim<'a> {
+    fn closed(close: &'a Close<String>, context: &'a Context) -> Result<Self, Ending> {
+        let edge = edge(&close.site, context)?;
+        let Close { site, line, routes, status } = close;
+        Ok(Self { edge, site, line, routes, status: *status, open: false })
+    }
+
+    fn opened(open: &'a Open<String>, context: &'a Context) -> Result<Self, Ending> {
+        let edge = edge(&open.site, context)?;
+        let Open { site, line, routes, status } = open;
+        Ok(Self { edge, site, line, routes, status: *status, open: true })
+    }
+
+    async fn set(&self, until: &Until, context: &Context) -> Worked {
+        // All names first: a typing error must not leave half of the routes closed.
+        for route in self.routes {
+            self.client_url(route)?;
+        }
+        let body = json!({ "open": self.open, "status": self.status });
+        for route in self.routes {
+            let verb = if self.open { "opening" } else { "closing" };
+            context.doing(format!("{verb} `{route}` of `{}`", self.line));
+            let url = self.admin_url(route);
+            admin::put(&url, &body, |state| self.reads_right(state), until).await?;
+        }
+        context.doing(format!("asking the edge of `{}`", self.site));
+        self.prove(until).await?;
+        Ok(Outputs::new())
+    }
+
+    async fn is(&self, until: &Until) -> Worked {
+        for route in self.routes {
+            self.client_url(route)?;
+            let state = admin::get(&self.admin_url(route), until).await.map_err(Ending::Unknown)?;
+            if !self.reads_right(&state) {
+                return Err(Ending::NotDone);
+            }
+        }
+        match self.look(until).await {
+            Ok(()) => Ok(Outputs::new()),
+            Err(Wrong::Answers(_)) => Err(Ending::NotDone),
+            Err(Wrong::Silent(failure)) => Err(Ending::Unknown(failure)),
+        }
+    }
+
+    fn reads_right(&self, state: &Value) -> bool {
+        let status = state["status"].as_u64() == Some(u64::from(self.status));
+        state["open"] == Value::Bool(self.open) && (self.open || status)
+    }
+
+    fn admin_url(&self, route: &str) -> String {
+        format!("{}/routes/{route}/{}", self.edge.admin.trim_end_matches('/'), self.line)
+    }
+
+    fn client_url(&self, route: &str) -> Result<String, Ending> {
+        let path = self.edge.routes.get(route).ok_or_else(|| {
+            let known: Vec<&str> = self.edge.routes.keys().map(String::as_str).collect();
+            Ending::Failed(Failure::last(format!(
+                "the edge of `{}` has no route `{route}` (it has {})",
+                self.site,
+                known.join(", ")
+            )))
+        })?;
+        Ok(self.at_edge(path))
+    }
+
+    fn at_edge(&self, path: &str) -> String {
+        format!("{}{}", self.edge.url.trim_end_matches('/'), fill_line(path, Some(self.line)))
+    }
+
+    /// Asks until the answers are right, for as long as an edge may take.
+    async fn prove(&self, until: &Until) -> Result<(), Ending> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let wrong = match self.look(until).await {
+                Ok(()) => return Ok(()),
+                Err(Wrong::Answers(failure) | Wrong::Silent(failure)) => failure,
+            };
+            if begun.elapsed() > SETTLES {
+                return Err(Ending::Failed(wrong));
+            }
+            until.pause(AGAIN).await.map_err(|ending| match ending {
+                Ending::Failed(late) => {
+                    let chain = [late.chain, wrong.chain].concat();
+                    Ending::Failed(Failure { kind: late.kind, chain })
+                }
+                other => other,
+            })?;
+        }
+    }
+
+    /// One look at every route and at everything protected, as a client has it.
+    async fn look(&self, until: &Until) -> Result<(), Wrong> {
+        for route in self.routes {
+            let Ok(url) = self.client_url(route) else { continue };
+            let status = ask(&url, until).await?;
+            let closed = status == self.status;
+            if closed == self.open {
+                let is = if self.open { "open" } else { "closed" };
+                return Err(Wrong::Answers(Failure::transient(format!(
+                    "route `{route}` of `{}` at `{}` is {is} and answers {status} to GET `{url}`",
+                    self.line, self.site
+                ))));
+            }
+        }
+        for (service, path) in &self.edge.protected {
+            let url = self.at_edge(path);
+            let status = ask(&url, until).await?;
+            if status != 200 {
+                return Err(Wrong::Answers(Failure::transient(format!(
+                    "protected `{service}` of `{}` at `{}` answers {status} instead of 200 to GET `{url}`",
+                    self.line, self.site
+                ))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a look did not show what was wanted.
+enum Wrong {
+    Answers(Failure),
+    Silent(Failure),
+}
+
+async fn ask(url: &str, until: &Until) -> Result<u16, Wrong> {
+    match admin::page(url, until).await {
+        Ok(reply) => Ok(reply.status),
+        Err(error) => {
+            let mut failure = admin::unanswered("GET", url, &error);
+            failure.kind = crate::failure::FailureKind::Transient;
+            Err(Wrong::Silent(failure))
+        }
+    }
+}
