@@ -7,7 +7,7 @@
 
 use super::super::{Receipt, Work};
 use super::marks::{self, CHUNKS, Holds, MARK, RECEIPT};
-use super::schema::{self, Key, Schema, Table, quote};
+use super::schema::{self, Key, Schema, Table};
 use super::value::{self, Cell};
 use super::{Brake, Sqlite, Trouble};
 use rusqlite::config::DbConfig;
