@@ -58,13 +58,20 @@ impl Run {
     }
 
     /// The services whose floor an attempt must respect.
-    pub(super) fn floor_services(&self, id: StepId, way: Way) -> Vec<(ServiceId, Vec<ProviderId>)> {
+    pub(super) fn floor_services(
+        &self,
+        id: StepId,
+        way: Way,
+        taken: &Taken,
+    ) -> Vec<(ServiceId, Vec<ProviderId>)> {
         let mut services: BTreeMap<ServiceId, Vec<ProviderId>> = BTreeMap::new();
         for provider in self.takes(id, way) {
             let service = self.graph.providers()[provider.index()].service;
             services.entry(service).or_default().push(provider);
         }
-        services.retain(|_, taken| taken.iter().any(|provider| !self.is_free(*provider)));
+        // A start chosen before resets what the guard held of its providers.
+        let free = |it: &ProviderId| self.is_free(*it) && !taken.providers.contains(it);
+        services.retain(|_, mine| mine.iter().any(|provider| !free(provider)));
         services.into_iter().collect()
     }
 
@@ -72,7 +79,7 @@ impl Run {
     /// chosen.
     pub(super) fn floor_allows(&self, id: StepId, way: Way, taken: &Taken) -> bool {
         !self.fact(id).taker
-            || self.floor_services(id, way).iter().all(|(service, mine)| {
+            || self.floor_services(id, way, taken).iter().all(|(service, mine)| {
                 let gone = |it: ProviderId| mine.contains(&it) || taken.providers.contains(&it);
                 self.standing(*service, gone) >= self.at_least(*service)
             })
@@ -87,7 +94,7 @@ impl Run {
     /// Whether no event that may still come of itself would let the attempt begin: enough would be
     /// missing even if every unknown verdict turned out well and every attempt under way ended.
     fn floor_is_short(&self, id: StepId, way: Way) -> bool {
-        self.floor_services(id, way).iter().any(|(service, mine)| {
+        self.floor_services(id, way, &self.nothing_taken()).iter().any(|(service, mine)| {
             let providers = &self.graph.services()[service.0 as usize].providers;
             let hoped = providers.iter().filter(|provider| {
                 let it = &self.state.providers[provider.index()];
@@ -255,7 +262,7 @@ impl Run {
     /// What the floor wants before the step can start.
     pub(super) fn floor_causes(&self, id: StepId, way: Way) -> Vec<Cause> {
         let mut causes = Vec::new();
-        for (service, mine) in self.floor_services(id, way) {
+        for (service, mine) in self.floor_services(id, way, &self.nothing_taken()) {
             let gone = |it: ProviderId| mine.contains(&it);
             if self.standing(service, gone) >= self.at_least(service) {
                 continue;

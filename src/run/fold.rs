@@ -266,13 +266,15 @@ impl Run {
     fn start(&mut self, job: Job) {
         let step = job.step;
         if self.fact(step).taker {
-            let services = self.floor_services(step, job.way).into_iter();
+            let services = self.floor_services(step, job.way, &self.nothing_taken()).into_iter();
             let services: Vec<_> = services.map(|(service, _)| service).collect();
             if !services.is_empty() {
                 self.state.floored.insert(step, services);
             }
         }
         self.set_patience(step, Patience::Fresh);
+        // It was asked about while it waited for the floor: that is settled by its start.
+        self.close_questions_of(step);
         let before = self.step(step).status;
         self.change(step, |it| {
             it.before = before;

@@ -330,6 +330,9 @@ impl Run {
 
     /// The open questions, as people see them.
     pub(super) fn list_questions(&self) -> Vec<Question> {
+        if self.state.aborting || self.state.outcome.is_some() {
+            return Vec::new();
+        }
         let show = |asked: &Asked| Question {
             id: asked.id,
             step: asked.step,

@@ -42,7 +42,8 @@ pub(super) enum By {
 pub(super) struct Order {
     pub(super) scope: Scope,
     pub(super) by: By,
-    pub(super) seq: Seq,
+    /// The newest hold or question when it was ordered: holds with greater ids are later ones.
+    pub(super) mark: Seq,
     /// The steps that it undoes, for what follows when all are clean.
     pub(super) members: Vec<StepId>,
     /// So many of the members are known to be clean.
@@ -70,7 +71,7 @@ impl Run {
         self.state.holds.iter().any(|hold| match order.by {
             By::Policy => true,
             By::Person(_) | By::Breach => {
-                matches!(hold.cause, HoldCause::Person { .. }) && hold.id > order.seq
+                matches!(hold.cause, HoldCause::Person { .. }) && hold.id > order.mark
             }
         })
     }
@@ -170,8 +171,10 @@ impl Run {
                 let under_way =
                     matches!(scope, Scope::Run { .. }) && self.whole_rollback().is_some();
                 if under_way || self.state.questions.iter().any(known) {
+                    let mark = self.state.last_id;
                     if let Some(order) = self.state.orders.last_mut().filter(|_| under_way) {
                         order.by = by;
+                        order.mark = mark;
                     }
                     return;
                 }
@@ -213,8 +216,8 @@ impl Run {
                 .collect(),
             _ => members.iter().map(|it| (*it, Goal::Redo)).collect(),
         };
-        let seq = self.state.seq;
-        let order = Order { scope, by, seq, members, cursor: 0, complete: false };
+        let mark = self.state.last_id;
+        let order = Order { scope, by, mark, members, cursor: 0, complete: false };
         self.state.orders.push(order);
         for (step, goal) in goals {
             self.turn_back(step, goal, index, policy);

@@ -1,0 +1,526 @@
+//! Random stories: everything may happen at any moment, and an end is always reached.
+
+use crate::oracle::Oracle;
+use crate::tale::{Tale, person, rollback};
+use crate::world::{Dice, Truth, World, graph, undoable};
+use cutover::action::Check;
+use cutover::event::{
+    Answer, Back, Ending, Event, Job, LineId, Options, Outputs, Person, ProviderId, Request,
+    StepId, Timer, Verdict, Way,
+};
+use cutover::failure::Failure;
+use cutover::graph::Graph;
+use cutover::plan::Work;
+use cutover::run::{Command, Question, Run, Status};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+struct Sim<'a> {
+    tale: Tale,
+    world: World,
+    oracle: Oracle,
+    dice: Dice<'a>,
+    /// Attempts that are over, to be answered for once more.
+    over: Vec<Job>,
+}
+
+fn people() -> [Person; 3] {
+    [person("mara", &["release"]), person("jo", &["release"]), person("kim", &["security"])]
+}
+
+impl<'a> Sim<'a> {
+    fn new(graph: Arc<Graph>, choices: &'a [u16]) -> Self {
+        let mut dice = Dice::new(choices);
+        let rehearsal = dice.one_in(4);
+        let world = World::new(&graph);
+        let oracle = Oracle::new(&graph);
+        let tale = Tale::with(graph, Options { rehearsal, ..Options::default() });
+        Self { tale, world, oracle, dice, over: Vec::new() }
+    }
+
+    fn run(&self) -> &Run {
+        &self.tale.run
+    }
+
+    fn graph(&self) -> Arc<Graph> {
+        Arc::clone(self.run().graph())
+    }
+
+    /// One record: taken in, then judged. The world has already changed.
+    fn event(&mut self, event: Event) {
+        let before = self.run().clone();
+        self.tale.event(event);
+        self.follow();
+        let record = self.tale.journal.last().expect("just written");
+        self.oracle.judge(&before, record, &self.tale.run, &self.world);
+    }
+
+    /// What people do by hand, and what nothing undoes, follows the run.
+    fn follow(&mut self) {
+        let graph = self.graph();
+        for step in graph.steps() {
+            let status = self.run().status(step);
+            if status == Status::Clean && !undoable(&graph, step) {
+                self.world.set(step, Truth::Absent);
+            }
+            if let Status::Running(job) = status
+                && self.run().is_manual(job)
+            {
+                self.world.set(step, Truth::Half);
+            }
+        }
+    }
+
+    fn request(&mut self, who: &Person, what: Request) -> bool {
+        match self.run().admit(who, what.clone()) {
+            Ok(event) => {
+                self.by_hand(who, &what);
+                self.event(event);
+                true
+            }
+            Err(refusal) => {
+                assert!(!refusal.why.is_empty());
+                let event = Event::Requested(who.clone(), what);
+                assert!(!self.tale.would_take(event), "refused, but taken in at replay");
+                false
+            }
+        }
+    }
+
+    /// What a person's request says of the world is true.
+    fn by_hand(&mut self, who: &Person, what: &Request) {
+        let Request::Finish { step, .. } = what else { return };
+        let record = self.tale.record(Event::Requested(who.clone(), what.clone()));
+        let mut ahead = self.run().clone();
+        ahead.apply(&record).expect("admitted");
+        match ahead.status(*step) {
+            Status::Done => self.world.set(*step, Truth::Present),
+            Status::Clean => self.world.set(*step, Truth::Absent),
+            _ => {}
+        }
+    }
+
+    fn starts(&self) -> Vec<Job> {
+        let start = |command| match command {
+            Command::Start(job) => Some(job),
+            _ => None,
+        };
+        self.tale.commands().into_iter().filter_map(start).collect()
+    }
+
+    fn start(&mut self, job: Job) {
+        if !self.run().is_manual(job) {
+            self.world.jobs.insert(job.step, job);
+        }
+        self.event(Event::Started(job));
+        if !self.run().is_manual(job) && !self.run().may_begin(job) {
+            self.end(job, Ending::Withdrawn);
+        }
+    }
+
+    fn end(&mut self, job: Job, ending: Ending) {
+        self.world.jobs.remove(&job.step);
+        self.over.push(job);
+        self.event(Event::Ended(job, ending));
+    }
+
+    fn done() -> Ending {
+        Ending::Done(Outputs::new())
+    }
+
+    /// Some ending of an attempt under way, true to what it left.
+    fn end_somehow(&mut self, job: Job) {
+        let was = self.world.truth(job.step);
+        let choice = self.dice.roll(8);
+        let (truth, ending) = match (job.way, choice) {
+            (_, 7) if was == Truth::Absent || self.dice.roll(2) == 0 => (was, Ending::Withdrawn),
+            (Way::Check, 0..=4) if was == Truth::Present => (was, Self::done()),
+            (Way::Check, 0..=4) => (was, Ending::NotDone),
+            (Way::Check, 5) => (was, Ending::Stopped),
+            (Way::Check, _) => (was, Ending::Unknown(Failure::in_doubt("no answer"))),
+            (Way::Do, 0..=2) => (Truth::Present, Self::done()),
+            (Way::Undo, 0..=2) => (Truth::Absent, Self::done()),
+            (_, 3) => (Truth::Half, Ending::Failed(Failure::transient("for now"))),
+            (_, 4) => (Truth::Half, Ending::Failed(Failure::last("for good"))),
+            (_, 5) => (Truth::Half, Ending::Stopped),
+            _ => {
+                self.world.abandon(job, &mut self.dice);
+                let unknown = self.dice.roll(2) == 0;
+                let failure = Failure::timed_out("too long");
+                let ending =
+                    if unknown { Ending::Unknown(failure) } else { Ending::Failed(failure) };
+                (self.world.truth(job.step), ending)
+            }
+        };
+        self.world.set(job.step, truth);
+        self.end(job, ending);
+    }
+
+    fn crash(&mut self) {
+        self.tale.replays();
+        for job in self.world.jobs.clone().into_values() {
+            self.world.abandon(job, &mut self.dice);
+        }
+        let opened = self.tale.journal.iter();
+        let opened = opened.filter(|it| matches!(it.event, Event::Opened { .. })).count();
+        self.event(Event::Opened { epoch: opened as u64 + 1, boot: "b".into(), pid: 1, cut: 0 });
+    }
+
+    fn some_step(&mut self) -> StepId {
+        let len = self.graph().len();
+        StepId(self.dice.roll(len) as u32)
+    }
+
+    fn verdict_of(&self, provider: ProviderId) -> Verdict {
+        if self.world.lying[provider.index()] {
+            Verdict::Lying(vec!["wrong-key".into()])
+        } else if self.world.answers(provider) {
+            Verdict::Normal
+        } else {
+            Verdict::Down(vec!["unreachable".into()])
+        }
+    }
+
+    fn look_at(&mut self, provider: ProviderId, as_of: u64) {
+        let verdict = self.verdict_of(provider);
+        self.event(Event::Verdict { provider, verdict, as_of });
+    }
+
+    fn guard(&mut self) {
+        let count = self.graph().providers().len();
+        if count == 0 {
+            return;
+        }
+        let at = self.dice.roll(count);
+        match self.dice.roll(8) {
+            0 => self.world.dead[at] = !self.world.dead[at],
+            1 if self.dice.roll(4) == 0 => self.world.lying[at] = !self.world.lying[at],
+            2 => {
+                let late = self.dice.roll(4) as u64;
+                let as_of = self.run().seq().saturating_sub(late);
+                self.look_at(ProviderId(at as u32), as_of);
+            }
+            _ => {
+                for at in 0..count {
+                    let as_of = self.run().seq();
+                    self.look_at(ProviderId(at as u32), as_of);
+                }
+            }
+        }
+    }
+
+    fn lane(&mut self) {
+        let lines = self.graph().line_count();
+        if lines > 0 {
+            let line = LineId(self.dice.roll(lines) as u32);
+            let as_of = self.run().seq();
+            let clear = self.dice.roll(2) == 0;
+            self.event(Event::Revocations { line, clear, as_of });
+        }
+    }
+
+    fn timer(&mut self) {
+        let wakes: Vec<Timer> = self
+            .tale
+            .commands()
+            .into_iter()
+            .filter_map(|command| match command {
+                Command::Wake(timer, _) => Some(timer),
+                _ => None,
+            })
+            .collect();
+        if let Some(timer) = self.dice.pick(&wakes) {
+            self.event(Event::Due { timer, jumped: false });
+        }
+    }
+
+    /// An answer that a person who looks would give; none when that one is wrong.
+    fn honest(&self, question: &Question, answer: Answer) -> bool {
+        let Some(step) = question.step else { return true };
+        let truth = self.world.truth(step);
+        let undo = matches!(self.run().status(step), Status::Failed(Way::Undo));
+        match answer {
+            Answer::Done if undo => {
+                // A check that disagrees is believed before the person.
+                truth == Truth::Absent
+                    || (truth == Truth::Present && has_check(&self.graph(), step))
+            }
+            Answer::Done => truth == Truth::Present,
+            Answer::NotDone => truth != Truth::Present,
+            _ => true,
+        }
+    }
+
+    fn answer(&mut self) {
+        let questions = self.run().questions();
+        if questions.is_empty() {
+            return;
+        }
+        let question = &questions[self.dice.roll(questions.len())];
+        let Some(answer) = self.dice.pick(&question.answers) else { return };
+        if self.honest(question, answer) {
+            let who = &people()[self.dice.roll(3)];
+            let question = question.id;
+            let what = Request::Answer { question, answer, note: String::new() };
+            assert!(self.request(who, what.clone()), "an offered answer is admitted");
+            assert!(self.run().admit(who, what).is_err(), "a question is answered once");
+        }
+    }
+
+    fn person(&mut self) {
+        let who = people()[self.dice.roll(3)].clone();
+        let step = self.some_step();
+        let reason = || "why not".to_owned();
+        let what = match self.dice.roll(14) {
+            0 => Request::Hold { reason: reason() },
+            1 | 2 => Request::Release { hold: None },
+            3 | 4 => Request::Approve { step, note: String::new() },
+            5 => Request::Disapprove { step, reason: reason() },
+            6 => Request::Claim { step },
+            7 | 8 => Request::Finish { step, evidence: String::new() },
+            9 => Request::Fail { step, reason: reason() },
+            10 => Request::Retry { step },
+            11 => Request::Skip { step, reason: reason() },
+            12 if self.dice.one_in(4) => Request::Interrupt,
+            _ => match self.dice.roll(4) {
+                0 => rollback(Back::Run { before_too: self.dice.roll(2) == 1 }),
+                1 if self.graph().line_count() > 0 => {
+                    rollback(Back::Line(LineId(self.dice.roll(2) as u32)))
+                }
+                2 => rollback(Back::To("here".into())),
+                _ if self.dice.one_in(10) => Request::Abort { reason: reason() },
+                _ => return,
+            },
+        };
+        self.request(&who, what);
+    }
+
+    /// What cannot happen is not taken in: late and foreign ends, starts out of turn.
+    fn intrude(&mut self) {
+        if let Some(job) = self.dice.pick(&self.over) {
+            assert!(!self.tale.would_take(Event::Ended(job, Self::done())), "late: {job:?}");
+            assert!(!self.tale.would_take(Event::Started(job)), "again: {job:?}");
+        }
+        let step = self.some_step();
+        let job = Job { step, way: Way::Undo, attempt: 1000 };
+        assert!(!self.tale.would_take(Event::Started(job)));
+        assert!(!self.tale.would_take(Event::Ended(job, Ending::Stopped)));
+    }
+
+    fn turn(&mut self) {
+        match self.dice.roll(24) {
+            0..=7 => {
+                let starts = self.starts();
+                if let Some(job) = self.dice.pick(&starts) {
+                    self.start(job);
+                }
+            }
+            8..=13 => {
+                let jobs: Vec<Job> = self.world.jobs.values().copied().collect();
+                if let Some(job) = self.dice.pick(&jobs) {
+                    self.end_somehow(job);
+                }
+            }
+            14 if self.dice.one_in(2) => self.crash(),
+            15 | 16 => self.timer(),
+            17 | 18 => self.guard(),
+            19 if self.dice.one_in(3) => self.lane(),
+            20 => self.answer(),
+            21 | 22 => self.person(),
+            _ => self.intrude(),
+        }
+        if let Some(Command::Close(outcome)) = self.tale.commands().first()
+            && self.dice.one_in(3)
+        {
+            self.event(Event::Closed(*outcome));
+        }
+    }
+
+    /// Faults are healed, people answer: an end within a bound.
+    fn heal(&mut self) {
+        self.world.dead.fill(false);
+        self.world.lying.fill(false);
+        let bound = 200 + 60 * self.graph().len();
+        for _ in 0..bound {
+            if self.run().outcome().is_some() {
+                return;
+            }
+            if !self.heal_one() {
+                panic!(
+                    "stuck: nothing is ordered, runs, or is asked\nholds {:#?}\n{}",
+                    self.run().holds(),
+                    self.states()
+                );
+            }
+        }
+        panic!("no end within {bound} turns\n{:#?}\n{}", self.run().questions(), self.states());
+    }
+
+    fn states(&self) -> String {
+        let graph = self.graph();
+        let line = |step: StepId| {
+            let (status, goal) = (self.run().status(step), self.run().goal(step));
+            let (out, waits) = (self.run().is_out(step), self.run().waits_for(step));
+            format!("{} {status:?} {goal:?} out {out} {waits:?}\n", graph.name(step))
+        };
+        graph.steps().map(line).collect()
+    }
+
+    fn heal_one(&mut self) -> bool {
+        for line in 0..self.graph().line_count() {
+            let line = LineId(line as u32);
+            if !self.run().revocations_clear(line) {
+                let as_of = self.run().seq();
+                self.event(Event::Revocations { line, clear: true, as_of });
+                return true;
+            }
+        }
+        for provider in 0..self.graph().providers().len() {
+            let provider = ProviderId(provider as u32);
+            if !self.run().verdict(provider).0.serves() {
+                let as_of = self.run().seq();
+                self.look_at(provider, as_of);
+                return true;
+            }
+        }
+        if let Some(command) = self
+            .tale
+            .commands()
+            .into_iter()
+            .find(|it| !matches!(it, Command::Wake(Timer::Closes | Timer::Floor(_), _)))
+        {
+            match command {
+                Command::Start(job) => self.start(job),
+                Command::Stop(job) => {
+                    let truth = self.world.truth(job.step);
+                    let half = if job.way == Way::Check { truth } else { Truth::Half };
+                    self.world.set(job.step, half);
+                    self.end(job, Ending::Stopped);
+                }
+                Command::Close(outcome) => self.event(Event::Closed(outcome)),
+                Command::Wake(timer, _) => self.event(Event::Due { timer, jumped: false }),
+            }
+            return true;
+        }
+        if let Some(job) = self.world.jobs.values().next().copied() {
+            self.end_well(job);
+            return true;
+        }
+        self.people_heal()
+    }
+
+    fn end_well(&mut self, job: Job) {
+        match job.way {
+            Way::Do => self.world.set(job.step, Truth::Present),
+            Way::Undo => self.world.set(job.step, Truth::Absent),
+            Way::Check if self.world.truth(job.step) != Truth::Present => {
+                return self.end(job, Ending::NotDone);
+            }
+            Way::Check => {}
+        }
+        self.end(job, Self::done());
+    }
+
+    fn people_heal(&mut self) -> bool {
+        for question in self.run().questions() {
+            let wanted = question.answers.iter().filter(|it| **it != Answer::Hold).copied();
+            // What goes forward stands first; without it, back.
+            let mut wanted = wanted.filter(|answer| self.honest(&question, *answer));
+            if let Some(answer) = wanted.next() {
+                let question = question.id;
+                let what = Request::Answer { question, answer, note: String::new() };
+                return self.request(&people()[0], what);
+            }
+        }
+        if !self.run().holds().is_empty()
+            && self.request(&people()[0], Request::Release { hold: None })
+        {
+            return true;
+        }
+        for step in self.graph().steps() {
+            for who in people() {
+                let finish = Request::Finish { step, evidence: "seen".into() };
+                let approve = Request::Approve { step, note: String::new() };
+                if self.run().admit(&who, finish.clone()).is_ok() {
+                    return self.request(&who, finish);
+                }
+                if self.run().admit(&who, approve.clone()).is_ok() {
+                    return self.request(&who, approve);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// `CORE_STORY=1` tells the story of every failure on the way to the smallest.
+impl Drop for Sim<'_> {
+    #[expect(clippy::print_stderr, reason = "the story is for who reads the failure")]
+    fn drop(&mut self) {
+        if !std::thread::panicking() || std::env::var_os("CORE_STORY").is_none() {
+            return;
+        }
+        let graph = self.graph();
+        for step in graph.steps() {
+            let needs: Vec<String> = graph.needs(step).iter().map(|it| graph.name(*it)).collect();
+            let def = graph.def(step);
+            eprintln!(
+                "STORY {step:?} {} needs {needs:?} {:?} {:?} retry {} check {} idem {} undo {} pnr {} cp {} finish {} effects {:?} {:?}",
+                graph.name(step),
+                def.phase,
+                graph.on_failure(step),
+                def.retry.attempts,
+                has_check(&graph, step),
+                def.idempotent,
+                undoable(&graph, step),
+                graph.is_point_of_no_return(step),
+                def.checkpoint.is_some(),
+                def.finish_on_rollback,
+                graph.effects(step),
+                graph.role_effects(step),
+            );
+        }
+        for record in &self.tale.journal[1..] {
+            eprintln!("STORY {} {:?}", record.seq, record.event);
+        }
+        eprintln!("STORY {}STORY {:?}\nSTORY END", self.states(), self.run().holds());
+    }
+}
+
+fn has_check(graph: &Graph, step: StepId) -> bool {
+    matches!(&graph.def(step).work, Work::Act { check: Check::By(_) | Check::BuiltIn, .. })
+}
+
+/// One story from its choices: some for the plan, the rest for what happens.
+fn tell(plan: &[u16], choices: &[u16]) {
+    let Some(graph) = graph(plan) else { return };
+    let mut sim = Sim::new(graph, choices);
+    while !sim.dice.is_empty() && sim.run().outcome().is_none() {
+        sim.turn();
+    }
+    sim.heal();
+    sim.oracle.judge_end(&sim.tale.run, &sim.world);
+    sim.tale.replays();
+}
+
+/// How many stories; `CORE_CASES` asks for more.
+fn cases(default: u32) -> u32 {
+    std::env::var("CORE_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(default)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(3000),
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_story_keeps_the_invariants_and_ends(
+        plan in prop::collection::vec(any::<u16>(), 0..120),
+        choices in prop::collection::vec(any::<u16>(), 0..240),
+    ) {
+        tell(&plan, &choices);
+    }
+}
