@@ -1,7 +1,6 @@
 //! Times, attempts, persons: a second fold of the journal, for reports.
 //!
-//! It takes in each record after the core has, and asks the core what became of it, so that the two
-//! never differ. What the pieces show is by name and can be serialised as it is. Not known here:
+//! It hands each record to the core and asks what became of it, so that the two folds never differ. What the pieces show is by name and can be serialised as it is. Not known here:
 //! what is legal, the journal's file, and how anything is shown.
 
 use crate::event::{
@@ -10,10 +9,9 @@ use crate::event::{
 };
 use crate::graph::Graph;
 use crate::plan::{Kind, Phase};
-use crate::run::{Goal, HoldCause, Run, Status};
+use crate::run::{Goal, HoldCause, Impossible, Run, Status};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -189,8 +187,6 @@ pub struct History {
     holds: Vec<HoldSpan>,
     turns: Vec<Turn>,
     openings: Vec<Opening>,
-    /// Which step a record was about, for questions: their id is the record that raised them.
-    raised: BTreeMap<Seq, StepId>,
     /// Steps known not to be wanted done.
     back: Vec<bool>,
     /// Spans of `holds` that are open.
@@ -211,7 +207,6 @@ impl History {
             holds: Vec::new(),
             turns: Vec::new(),
             openings: Vec::new(),
-            raised: BTreeMap::new(),
             back: vec![false; graph.len()],
             open_holds: 0,
             first: None,
@@ -220,8 +215,18 @@ impl History {
         }
     }
 
-    /// Takes in one record that `run` has just taken in.
-    pub fn apply(&mut self, record: &Record, run: &Run) {
+    /// Takes in one record, and lets `run` take it in. Both must have been given all before it.
+    ///
+    /// # Errors
+    /// When the event cannot have happened here; nothing is changed then.
+    pub fn apply(&mut self, record: &Record, run: &mut Run) -> Result<(), Impossible> {
+        let about = about(record, run);
+        run.apply(record)?;
+        self.fold(record, about, run);
+        Ok(())
+    }
+
+    fn fold(&mut self, record: &Record, about: Option<StepId>, run: &Run) {
         self.first.get_or_insert(record.at);
         self.last = Some(record.at);
         match &record.event {
@@ -248,10 +253,12 @@ impl History {
             Event::Revocations { line, clear, .. } => {
                 self.clear[line.index()].push((record.at, *clear));
             }
-            Event::Requested(by, request) => self.requested(record, by, request, run),
+            Event::Requested(by, request) => self.requested(record, by, request, about, run),
             Event::Closed(outcome) => self.closed = Some((record.at, *outcome)),
         }
-        self.settle(record, run);
+        if let Some(step) = about {
+            self.settle(record, step, run);
+        }
         self.note_holds(record, run);
         self.note_turn(record, run);
     }
@@ -283,9 +290,6 @@ impl History {
             Ending::Stopped => (End::Stopped, None),
             Ending::Withdrawn => (End::Withdrawn, None),
         };
-        if why.is_some() {
-            self.raised.insert(record.seq, job.step);
-        }
         let mut attempts = self.steps[job.step.index()].attempts.iter_mut();
         let same = |open: &&mut Attempt| open.way == job.way && open.attempt == job.attempt;
         if let Some(open) = attempts.rfind(same) {
@@ -293,15 +297,15 @@ impl History {
         }
     }
 
-    fn requested(&mut self, record: &Record, by: &Person, request: &Request, run: &Run) {
+    fn requested(
+        &mut self,
+        record: &Record,
+        by: &Person,
+        request: &Request,
+        about: Option<StepId>,
+        run: &Run,
+    ) {
         let told = Told::of(request);
-        let step = told.step.or_else(|| match request {
-            Request::Answer { question, .. } => self.raised.get(question).copied(),
-            _ => None,
-        });
-        if let Some(step) = step {
-            self.raised.insert(record.seq, step);
-        }
         let choice = match request {
             Request::Rollback { back, .. } => Some(match back {
                 Back::Run { before_too: false } => "the run".to_owned(),
@@ -316,7 +320,7 @@ impl History {
             at: record.at,
             by: by.clone(),
             what: told.what,
-            step: step.map(|step| run.graph().name(step)),
+            step: about.map(|step| run.graph().name(step)),
             choice,
             words: told.words.to_owned(),
         });
@@ -324,13 +328,7 @@ impl History {
 
     /// What the core makes of the step that the record was about: manual steps, gates and settled
     /// doubts end without an `Ended`.
-    fn settle(&mut self, record: &Record, run: &Run) {
-        let step = match &record.event {
-            Event::Ended(job, _) => Some(job.step),
-            Event::Requested(..) => self.raised.get(&record.seq).copied(),
-            _ => None,
-        };
-        let Some(step) = step else { return };
+    fn settle(&mut self, record: &Record, step: StepId, run: &Run) {
         self.back[step.index()] &= run.goal(step) != Goal::Done;
         let history = &mut self.steps[step.index()];
         let status = run.status(step);
@@ -513,6 +511,19 @@ impl History {
             rows.differences += number(outputs, "differences");
         }
         rows
+    }
+}
+
+/// The step that a record is about, besides those that it moves only by policy. Asked before the
+/// core takes the record in: an answered question is gone afterwards.
+fn about(record: &Record, run: &Run) -> Option<StepId> {
+    match &record.event {
+        Event::Ended(job, _) => Some(job.step),
+        Event::Requested(_, Request::Answer { question, .. }) => {
+            run.questions().into_iter().find(|asked| asked.id == *question)?.step
+        }
+        Event::Requested(_, request) => Told::of(request).step,
+        _ => None,
     }
 }
 

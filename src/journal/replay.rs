@@ -49,9 +49,7 @@ impl Replayed {
     /// # Errors
     /// When it cannot have happened; nothing is changed then.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
-        self.run.apply(record).map_err(|impossible| impossible.0)?;
-        self.history.apply(record, &self.run);
-        Ok(())
+        self.history.apply(record, &mut self.run).map_err(|impossible| impossible.0)
     }
 }
 

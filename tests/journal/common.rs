@@ -1,13 +1,14 @@
 //! A small run to write journals of.
 
-use cutover::event::{Event, Header, Job, Options, Person, StepId, Way};
+use cutover::event::{Ending, Event, Header, Job, Options, Outputs, Person, Record, StepId, Way};
 use cutover::graph::Graph;
 use cutover::journal::rundir::RunDir;
 use cutover::journal::{FORMAT, Journal};
 use cutover::plan;
+use cutover::run::{Command, Run};
 use jiff::Timestamp;
 use std::path::Path;
-use std::process::Command;
+use std::process;
 use std::sync::Arc;
 
 pub(crate) const PLAN: &str = r#"cutover: v1
@@ -85,7 +86,7 @@ impl Tmpfs {
     pub(crate) fn new(kib: u32) -> Option<Self> {
         let temp = tempfile::tempdir().expect("a directory");
         let options = format!("size={kib}k,mode=0700");
-        let mounted = Command::new("mount")
+        let mounted = process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
             .arg(temp.path())
             .output()
@@ -98,7 +99,7 @@ impl Tmpfs {
     }
 
     pub(crate) fn remount(&self, options: &str) {
-        let done = Command::new("mount")
+        let done = process::Command::new("mount")
             .args(["-o", &format!("remount,{options}")])
             .arg(self.0.path())
             .status()
@@ -109,6 +110,79 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
+        drop(process::Command::new("umount").arg("-l").arg(self.0.path()).status());
     }
+}
+
+/// Does what the run orders until it orders nothing more; each record is durable before the next.
+/// `end` says how a job ends; none leaves it running.
+pub(crate) fn drive(
+    journal: &mut Journal,
+    run: &mut Run,
+    end: &dyn Fn(&Graph, Job) -> Option<Ending>,
+) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut commands = Vec::new();
+    let mut left: Vec<Job> = Vec::new();
+    for turn in 0.. {
+        assert!(turn < 1000, "the story never ends");
+        commands.clear();
+        run.next(&mut commands);
+        let mut events: Vec<Event> = Vec::new();
+        for command in &commands {
+            match command {
+                Command::Start(job) => events.push(Event::Started(*job)),
+                Command::Close(outcome) => events.push(Event::Closed(*outcome)),
+                Command::Wake(timer, _) => events.push(Event::Due { timer: *timer, jumped: false }),
+                Command::Stop(job) => {
+                    left.retain(|known| known != job);
+                    events.push(Event::Ended(*job, Ending::Stopped));
+                }
+            }
+        }
+        for job in run.running().collect::<Vec<_>>() {
+            if left.contains(&job) {
+                continue;
+            }
+            match end(run.graph(), job) {
+                Some(ending) => events.push(Event::Ended(job, ending)),
+                None => left.push(job),
+            }
+        }
+        if events.is_empty() {
+            break;
+        }
+        for event in events.into_iter().take(1) {
+            records.push(say(journal, run, event));
+        }
+    }
+    records
+}
+
+/// Appends an event and applies it; durable when this returns.
+pub(crate) fn say(journal: &mut Journal, run: &mut Run, event: Event) -> Record {
+    let at = now() + jiff::SignedDuration::from_secs(journal.seq() as i64);
+    let record = journal.append(at, event);
+    run.apply(&record).expect("it can happen");
+    flush(journal).expect("durable");
+    record
+}
+
+/// Every step ends well; `move` prints its boxes.
+pub(crate) fn well(graph: &Graph, job: Job) -> Option<Ending> {
+    let mut outputs = Outputs::new();
+    if graph.name(job.step) == "move" && job.way == Way::Do {
+        outputs.insert("boxes".into(), "42".into());
+    }
+    Some(Ending::Done(outputs))
+}
+
+/// Begins a run in `dir` and answers the journal and the fold of its first records.
+pub(crate) fn begin(dir: &RunDir) -> (Journal, Run) {
+    let graph = graph();
+    let (journal, records) =
+        Journal::create(dir, &graph, header(&graph), now()).expect("a new run");
+    let mut run = Run::new(graph);
+    records.iter().for_each(|record| run.apply(record).expect("it can happen"));
+    (journal, run)
 }

@@ -3,4 +3,5 @@
 mod codec;
 mod common;
 mod lane;
+mod run;
 mod store;
