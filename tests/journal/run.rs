@@ -409,7 +409,7 @@ fn kept_journals_replay() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals");
     for (name, records, outcome) in [
         ("format-1-completed", 9, Outcome::Completed),
-        ("format-1-rolled-back", 17, Outcome::RolledBack),
+        ("format-1-rolled-back", 14, Outcome::RolledBack),
     ] {
         let bytes = fs::read(kept.join(name).with_extension("jsonl")).expect("kept");
         let (_temp, dir) = with(&bytes);
