@@ -33,7 +33,7 @@ pub enum JournalError {
         /// The run directory.
         directory: PathBuf,
         /// Who, when it has said so already.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
     },
     /// A run is there already.
     Exists {

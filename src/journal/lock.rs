@@ -65,7 +65,7 @@ impl RunLock {
             Err(TryLockError::WouldBlock) => {
                 return Err(JournalError::Held {
                     directory: dir.path().into(),
-                    holder: read(&mut file),
+                    holder: read(&mut file).map(Box::new),
                 });
             }
             Err(TryLockError::Error(error)) => {

@@ -31,7 +31,7 @@ fn a_second_runner_is_refused_and_told_who_runs_it() {
     assert_eq!(holder.person, "mara");
     assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
     assert!(refused.hint().is_some());
-    assert_eq!(lock::holder(&dir).expect("asked").as_ref(), Some(holder));
+    assert_eq!(lock::holder(&dir).expect("asked").as_ref(), Some(&**holder));
     let graph = graph();
     let again = Journal::create(&dir, &graph, header(&graph), now());
     assert!(matches!(again, Err(JournalError::Held { .. })));
