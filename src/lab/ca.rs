@@ -112,6 +112,8 @@ impl Authority {
         }
         let key = Key::generate()?;
         let certificate = ca_certificate(&key, &name, now)?;
+        // A key without its certificate is what a process left that died in between.
+        super::remove(&key_file)?;
         super::write_private(&key_file, &key.pkcs8)?;
         fs::write(&certificate_file, &certificate)?;
         Ok(Self::of(line, key, certificate, name))

@@ -199,6 +199,12 @@ impl Control {
             return Ok(Reply::text(500, "out of order"));
         }
         let key = format!("{site}/{host}");
+        if call.method != Method::PUT
+            && let Some(upgrade) = self.upgrades.get(&(site, host))
+        {
+            // Who asks in the middle of an upgrade hears how it ended: a check has to be sure.
+            drop(upgrade.lock().await);
+        }
         let now = self.world.state.see(|s| s.versions.get(&key).cloned()).unwrap_or_default();
         if call.method != Method::PUT {
             return Ok(Reply::json(200, &json!({ "version": now, "build": build(&now) })));

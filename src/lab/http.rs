@@ -15,6 +15,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Mutex, watch};
@@ -204,10 +205,15 @@ async fn accept(listener: TcpListener, handler: Handler, mut told: watch::Receiv
 async fn serve(stream: TcpStream, handler: Handler, mut told: watch::Receiver<Phase>) {
     // A small answer must not wait for Nagle's algorithm; without the option it is only slower.
     let _ = stream.set_nodelay(true);
-    let born = *told.borrow_and_update();
-    let answering = service_fn(move |request| answer(request, Arc::clone(&handler)));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), answering);
+    let mut born = *told.borrow_and_update();
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&asked);
+    let answering = service_fn(move |request| {
+        seen.store(true, Ordering::Relaxed);
+        answer(request, Arc::clone(&handler))
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answering);
     let mut connection = pin!(connection);
     let mut asked_to_end = false;
     loop {
@@ -215,10 +221,18 @@ async fn serve(stream: TcpStream, handler: Handler, mut told: watch::Receiver<Ph
             // A client that hangs up is no concern of the server.
             _ = connection.as_mut() => return,
             changed = told.changed(), if !asked_to_end => {
-                if changed.is_err() || *told.borrow() != born {
-                    asked_to_end = true;
-                    connection.as_mut().graceful_shutdown();
+                let now = *told.borrow();
+                if changed.is_ok() && now == born {
+                    continue;
                 }
+                // hyper closes at once what has not been asked anything yet, and a client would see
+                // its request lost: such a connection belongs to the next generation.
+                if matches!(now, Phase::Serve(_)) && !asked.load(Ordering::Relaxed) {
+                    born = now;
+                    continue;
+                }
+                asked_to_end = true;
+                connection.as_mut().graceful_shutdown();
             }
         }
     }
