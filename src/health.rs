@@ -354,3 +354,193 @@ impl Window {
         loss.then_some("loss").into_iter().chain(slow.then_some("slow"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RECOVERY: u32 = 4;
+
+    fn finding(code: &'static str, severity: Severity) -> Finding {
+        Finding { code, severity, what: "seen".into() }
+    }
+
+    /// Attempts by letters: `.` good, `n` note, `d` degraded, `x` breach, `y` another, `!` lie.
+    fn round(question: u32, asked_as_of: Seq, attempts: &str) -> Round {
+        let attempts = attempts
+            .chars()
+            .map(|letter| match letter {
+                'n' => vec![finding("note", Severity::Note)],
+                'd' => vec![finding("dull", Severity::Degraded)],
+                'x' => vec![finding("dead", Severity::Breach)],
+                'y' => vec![finding("cold", Severity::Breach)],
+                '!' => vec![finding("false", Severity::Lie), finding("dead", Severity::Breach)],
+                _ => Vec::new(),
+            })
+            .collect();
+        let took = Some(Duration::from_millis(3));
+        Round { question, asked_as_of, attempts, took, at: Duration::ZERO }
+    }
+
+    /// The verdicts told for some rounds of one question, `-` where nothing was told.
+    fn told(health: &mut Health, rounds: &[&str]) -> Vec<String> {
+        rounds
+            .iter()
+            .map(|attempts| shown(health.take(&round(0, health.as_of(), attempts))))
+            .collect()
+    }
+
+    fn shown(change: Option<Change>) -> String {
+        match change.map(|change| change.verdict) {
+            None => "-".into(),
+            Some(Verdict::Unknown) => "unknown".into(),
+            Some(Verdict::Normal) => "normal".into(),
+            Some(Verdict::Degraded(codes)) => format!("degraded {}", codes.join(" ")),
+            Some(Verdict::Down(codes)) => format!("down {}", codes.join(" ")),
+            Some(Verdict::Lying(codes)) => format!("lying {}", codes.join(" ")),
+        }
+    }
+
+    #[test]
+    fn rounds_add_up() {
+        for (rounds, expected) in [
+            // Three good answers make it normal, once.
+            (&[".", ".", ".", "."][..], &["-", "-", "normal", "-"][..]),
+            // A re-ask that is good cures a failure.
+            (&[".", ".", ".", "x.", "xx."], &["-", "-", "normal", "-", "-"]),
+            // Nothing known, and all three fail.
+            (&["xxx"], &["down dead"]),
+            // Recovery takes RECOVERY good answers in a row.
+            (&["xxx", ".", ".", ".", "."], &["down dead", "-", "-", "-", "normal"]),
+            (
+                &["xxx", ".", ".", ".", "xxx", ".", ".", ".", "."],
+                &["down dead", "-", "-", "-", "-", "-", "-", "-", "normal"],
+            ),
+            // A new cause is told, one that goes away is not.
+            (&["xxx", "xxy", "xxx"], &["down dead", "down cold dead", "-"]),
+            // A lie counts at once, and is not made good by failing in a lesser way.
+            (&[".", ".", ".", "!", "xxx"], &["-", "-", "normal", "lying dead false", "-"]),
+            (&["xxx", "x!"], &["down dead", "lying dead false"]),
+            // Notes are nothing, and what degrades goes when it is gone.
+            (&["n", "n", "n", "d", "."], &["-", "-", "normal", "degraded dull", "normal"]),
+            (&["d", "d", "d", "d"], &["-", "-", "degraded dull", "-"]),
+        ] {
+            let mut health = Health::new(RECOVERY);
+            assert_eq!(told(&mut health, rounds), expected, "{rounds:?}");
+        }
+    }
+
+    #[test]
+    fn a_lie_is_forgotten_only_after_three_times_the_good_answers() {
+        let mut health = Health::new(RECOVERY);
+        assert_eq!(told(&mut health, &["!"]), ["lying dead false"]);
+        let needed = (RECOVERY * LIE_FACTOR) as usize;
+        assert_eq!(told(&mut health, &vec!["."; needed - 1]), vec!["-"; needed - 1]);
+        assert_eq!(told(&mut health, &["."]), ["normal"]);
+    }
+
+    #[test]
+    fn other_questions_do_not_make_a_failing_one_good() {
+        let mut health = Health::new(RECOVERY);
+        assert_eq!(shown(health.take(&round(7, 0, "xxx"))), "down dead");
+        assert_eq!(told(&mut health, &["."; 20]), ["-"; 20]);
+        assert_eq!(shown(health.take(&round(7, 0, "."))), "normal");
+    }
+
+    #[test]
+    fn what_was_asked_before_a_touch_counts_for_nothing() {
+        let mut health = Health::new(RECOVERY);
+        told(&mut health, &["!", ".", "."]);
+        health.touched(5);
+        assert_eq!(health.verdict(), &Verdict::Unknown);
+        for attempts in [".", "xxx", "!", "."] {
+            assert_eq!(health.take(&round(0, 4, attempts)), None);
+        }
+        assert_eq!(health.verdict(), &Verdict::Unknown);
+        assert_eq!(told(&mut health, &[".", "."]), ["-", "-"]);
+        let change = health.take(&round(0, 5, ".")).expect("a change");
+        assert_eq!((change.verdict, change.as_of), (Verdict::Normal, 5));
+        // Normal again after normal is told: the touch had made it unknown.
+        health.touched(6);
+        assert_eq!(told(&mut health, &[".", ".", "."]), ["-", "-", "normal"]);
+        // An older record does not put it back.
+        health.touched(3);
+        assert_eq!(health.as_of(), 6);
+    }
+
+    #[test]
+    fn failures_that_re_asks_cure_add_up_over_ten_minutes() {
+        let mut health = Health::new(RECOVERY);
+        let mut take = |second: u64, attempts: &str| {
+            let at = Duration::from_secs(second);
+            shown(health.take(&Round { at, ..round(0, 0, attempts) }))
+        };
+        // One in 200 is 0.5 %: degraded from the sixth on.
+        let mut seen = Vec::new();
+        for second in 0..1200 {
+            let attempts = if second % 100 == 99 { "x." } else { "." };
+            let said = take(second / 2, attempts);
+            if said != "-" {
+                seen.push((second, said));
+            }
+        }
+        assert_eq!(seen, [(2, "normal".to_owned()), (599, "degraded loss".to_owned())]);
+        // Ten minutes later they are forgotten.
+        assert_eq!(take(1300, "."), "normal");
+        // One in ten: down as soon as there are 200.
+        let mut down = None;
+        for count in 0..400 {
+            if take(1300, if count % 10 == 0 { "x." } else { "." }) == "down loss" {
+                down = Some(count);
+                break;
+            }
+        }
+        assert!(down.is_some_and(|count| (170..200).contains(&count)), "{down:?}");
+    }
+
+    #[test]
+    fn slow_answers_degrade_from_500_on() {
+        let mut health = Health::new(RECOVERY);
+        let mut seen = Vec::new();
+        for count in 0..600u32 {
+            let took = Duration::from_millis(if count % 50 == 0 { 1500 } else { 5 });
+            let change = health.take(&Round { took: Some(took), ..round(0, 0, ".") });
+            if change.is_some() {
+                seen.push((count, shown(change)));
+            }
+        }
+        assert_eq!(seen, [(2, "normal".to_owned()), (499, "degraded slow".to_owned())]);
+    }
+
+    proptest! {
+        /// Whatever comes: a lie is told at once, Down only when every attempt failed, and nothing
+        /// is called serving with fewer than the good answers that it takes.
+        #[test]
+        fn verdicts_are_earned(rounds in proptest::collection::vec((0u32..3, "[.ndx!]{1,3}"), 1..60)) {
+            let mut health = Health::new(RECOVERY);
+            let mut streak = 0;
+            for (question, attempts) in rounds {
+                let before = health.verdict().clone();
+                health.take(&round(question, 0, &attempts));
+                let lie = attempts.contains('!');
+                let good = !lie && attempts.chars().any(|letter| ".nd".contains(letter));
+                streak = if good { streak + 1 } else { 0 };
+                match health.verdict() {
+                    Verdict::Lying(_) => prop_assert!(lie || matches!(before, Verdict::Lying(_))),
+                    Verdict::Down(_) => prop_assert!(!lie && (!good || matches!(before, Verdict::Down(_)))),
+                    Verdict::Unknown => prop_assert!(streak < GOOD_AFTER_TOUCH && good),
+                    Verdict::Normal | Verdict::Degraded(_) => {
+                        let needed = match before {
+                            Verdict::Unknown => GOOD_AFTER_TOUCH,
+                            Verdict::Lying(_) => RECOVERY * LIE_FACTOR,
+                            _ => RECOVERY,
+                        };
+                        let earned = before.serves() || streak >= needed;
+                        prop_assert!(good && earned);
+                    }
+                }
+            }
+        }
+    }
+}

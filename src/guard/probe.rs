@@ -10,7 +10,7 @@ use super::seal::Page;
 use super::{Protocol, Target, crl, ocsp};
 use crate::health::{Finding, HANG_AFTER, RE_ASK_AFTER, RE_ASKS, Severity, is_failure, worst};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -51,9 +51,7 @@ struct Memory {
     /// Newest thisUpdate.
     this_update: BTreeMap<usize, i64>,
     /// Subjects that were once answered `revoked`.
-    revoked: BTreeMap<usize, ()>,
-    /// Whether the last POST about a subject was answered rightly.
-    post_good: BTreeMap<usize, bool>,
+    revoked: BTreeSet<usize>,
     /// The newest list, with what its bytes showed.
     lists: BTreeMap<usize, (crl::Crl, Vec<Finding>)>,
     page: Page,
@@ -206,8 +204,11 @@ impl Prober {
                     let settled = !is_failure(&attempt.findings)
                         || worst(&attempt.findings) == Some(Severity::Lie);
                     attempts.push(attempt);
-                    if settled || (flying.is_empty() && asked > RE_ASKS) {
+                    if settled {
                         return attempts;
+                    }
+                    if flying.is_empty() && asked > RE_ASKS {
+                        break;
                     }
                     again = again.min(Instant::now() + RE_ASK_AFTER);
                 }
@@ -218,6 +219,13 @@ impl Prober {
                 }
             }
         }
+        if self.get_differs(question).await
+            && let Some(last) = attempts.last_mut()
+        {
+            let what = "a GET is answered wrongly though the same POST is not";
+            last.findings.push(found("ocsp-get-differs", what));
+        }
+        attempts
     }
 
     /// Whether a CertID by SHA-256 is answered: worth a note, no more.
@@ -236,18 +244,13 @@ impl Prober {
             Subject::List(issuer) => self.ask_list(question.subject, issuer).await,
             Subject::Page => self.ask_page().await,
         };
-        let mut attempt =
-            answer.unwrap_or_else(|finding| Attempt { findings: vec![finding], took: None });
-        if question.how == How::Post {
-            let good = !is_failure(&attempt.findings);
-            self.memory().post_good.insert(question.subject, good);
-        } else if is_failure(&attempt.findings)
-            && self.memory().post_good.get(&question.subject) == Some(&true)
-        {
-            let what = "a GET is answered wrongly though the same POST is not";
-            attempt.findings.push(found("ocsp-get-differs", what));
-        }
-        attempt
+        answer.unwrap_or_else(|finding| Attempt { findings: vec![finding], took: None })
+    }
+
+    /// Whether it is only the GET that fails: asked when one has failed for good.
+    async fn get_differs(&self, question: Question) -> bool {
+        let post = Question { how: How::Post, ..question };
+        question.how != How::Post && !is_failure(&self.ask(post).await.findings)
     }
 
     async fn ask_cert(&self, question: Question, known: &Known) -> Result<Attempt, Finding> {
@@ -266,7 +269,7 @@ impl Prober {
             findings.push(found("ocsp-cache-headers", "caches may keep it past its nextUpdate"));
         }
         let mut memory = self.memory();
-        let seen_revoked = memory.revoked.contains_key(&question.subject);
+        let seen_revoked = memory.revoked.contains(&question.subject);
         let newest = memory.this_update.entry(question.subject).or_insert(judged.this_update);
         if judged.status.is_some() {
             if judged.this_update < *newest {
@@ -275,7 +278,7 @@ impl Prober {
             *newest = judged.this_update.max(*newest);
         }
         if matches!(judged.status, Some(ocsp::CertStatus::Revoked { .. })) {
-            memory.revoked.insert(question.subject, ());
+            memory.revoked.insert(question.subject);
         }
         drop(memory);
         let expected = Expected { class: *class, seen_revoked, name: &sentinel.name };
