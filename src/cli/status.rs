@@ -13,6 +13,7 @@ use crate::runner::clock::Clock;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 /// `status --json`: stable field names.
 #[derive(Serialize)]
@@ -84,7 +85,12 @@ pub(super) fn main(args: &Args) -> Result<Exit, Problem> {
         out(&format!("{text}\n"));
         return Ok(Exit::Done);
     }
-    let width = usize::from(console::Term::stdout().size().1).max(80);
+    // On a pipe nothing is cut: somebody searches in it.
+    let width = if std::io::stdout().is_terminal() {
+        usize::from(console::Term::stdout().size().1).max(40)
+    } else {
+        usize::MAX
+    };
     let lines = frame(&View {
         run,
         name: &header.run,

@@ -208,14 +208,17 @@ fn services(view: &View<'_>) -> Vec<String> {
                 _ if normal == up => "normal".to_owned(),
                 _ => format!("{} to be judged", up - normal),
             };
-            let count = view.counts.get(&protect.service.value).cloned().unwrap_or_default();
-            format!(
-                "{:<6} {normal:>3} of {up:<3} normal · {} answers · {} failures · p99 {:.0} ms · {state}",
-                protect.service.to_uppercase(),
-                grouped(count.answers),
-                grouped(count.failures),
-                count.p99_ms,
-            )
+            // Only a living guard has counts.
+            let count = view.counts.get(&protect.service.value).map_or_else(String::new, |count| {
+                format!(
+                    " · {} answers · {} failures · p99 {:.0} ms",
+                    grouped(count.answers),
+                    grouped(count.failures),
+                    count.p99_ms
+                )
+            });
+            let service = protect.service.to_uppercase();
+            format!("{service:<6} {normal:>3} of {up:<3} normal{count} · {state}")
         })
         .collect()
 }
