@@ -148,6 +148,8 @@ impl Run {
             self.undo_free();
             self.finish_orders();
             self.judge_breaches();
+            // First what holds the run, then what a hold stops.
+            self.ask();
             self.open_gates();
             if before == (self.state.left, self.state.unfinished, self.state.last_id) {
                 break;
@@ -157,8 +159,8 @@ impl Run {
         for (missing, reached) in &mut self.state.checkpoints {
             *reached = if *missing == 0 { reached.or(Some(seq)) } else { None };
         }
+        self.ask();
         if !self.state.aborting && self.state.outcome.is_none() {
-            self.ask();
             self.watch_floor(at);
             self.ask();
         }

@@ -116,6 +116,9 @@ impl Run {
 
     /// Asks what has gathered while the event was taken in.
     pub(super) fn ask(&mut self) {
+        if self.state.aborting || self.state.outcome.is_some() {
+            return;
+        }
         for step in std::mem::take(&mut self.state.to_ask) {
             if self.asked_about(step).next().is_some() {
                 continue;
@@ -128,7 +131,6 @@ impl Run {
         let late = !self.state.parked_overrun.is_empty() && !self.state.overrun_ok;
         let persons = |hold: &Hold| matches!(hold.cause, HoldCause::Person { .. });
         if late
-            && !self.state.aborting
             && !self.state.holds.iter().any(persons)
             && !self.state.questions.iter().any(overrun)
         {

@@ -3,16 +3,19 @@
 use crate::oracle::Oracle;
 use crate::tale::{Tale, person, rollback};
 use crate::world::{Dice, Truth, World, graph, undoable};
-use cutover::action::Check;
+use cutover::action::{Action, Check};
 use cutover::event::{
-    Answer, Back, Ending, Event, Job, LineId, Options, Outputs, Person, ProviderId, Request,
-    StepId, Timer, Verdict, Way,
+    Answer, Back, Ending, Event, Job, LineId, Options, Outcome, Outputs, Person, ProviderId,
+    Request, StepId, Timer, Verdict, Way,
 };
 use cutover::failure::Failure;
 use cutover::graph::Graph;
 use cutover::plan::Work;
-use cutover::run::{Command, Question, Run, Status};
+use cutover::run::{Command, Goal, Hold, HoldCause, Question, Run, Status};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 struct Sim<'a> {
@@ -22,7 +25,48 @@ struct Sim<'a> {
     dice: Dice<'a>,
     /// Attempts that are over, to be answered for once more.
     over: Vec<Job>,
+    /// What happened at least once.
+    met: BTreeSet<&'static str>,
 }
+
+/// Pieces of the text of each question.
+const QUESTIONS: [&str; 10] = [
+    "failed for good",
+    "nobody knows",
+    "the undo of",
+    "the time of",
+    "the window has closed",
+    "waits in vain",
+    "nothing has begun",
+    "nothing of line",
+    "is refused",
+    "said no",
+];
+
+/// What some stories among a thousand must have met, else they prove little.
+const CORNERS: [&str; 21] = [
+    "effects",
+    "undo",
+    "undo under a hold",
+    "undo in doubt repeated",
+    "check of a doubt",
+    "check of a person's word",
+    "repeated as idempotent",
+    "withdrawn",
+    "completed",
+    "completed with steps out",
+    "rolled back",
+    "aborted",
+    "came back",
+    "wanted again after an undo",
+    "line out",
+    "back at a checkpoint",
+    "breach",
+    "rolled back on breach",
+    "gate",
+    "by hand",
+    "point of no return",
+];
 
 fn people() -> [Person; 3] {
     [person("mara", &["release"]), person("jo", &["release"]), person("kim", &["security"])]
@@ -35,7 +79,7 @@ impl<'a> Sim<'a> {
         let world = World::new(&graph);
         let oracle = Oracle::new(&graph);
         let tale = Tale::with(graph, Options { rehearsal, ..Options::default() });
-        Self { tale, world, oracle, dice, over: Vec::new() }
+        Self { tale, world, oracle, dice, over: Vec::new(), met: BTreeSet::new() }
     }
 
     fn run(&self) -> &Run {
@@ -53,6 +97,66 @@ impl<'a> Sim<'a> {
         self.follow();
         let record = self.tale.journal.last().expect("just written");
         self.oracle.judge(&before, record, &self.tale.run, &self.world);
+        self.meet(&before);
+    }
+
+    /// Notes what the newest record did that a suite of stories must have met.
+    fn meet(&mut self, before: &Run) {
+        let record = self.tale.journal.last().expect("just written");
+        let after = &self.tale.run;
+        let mut met = Vec::new();
+        match &record.event {
+            Event::Started(job) if job.way == Way::Undo => {
+                met.push(if before.holds().is_empty() { "undo" } else { "undo under a hold" });
+                if before.status(job.step) == Status::Doubt(Way::Undo) {
+                    met.push("undo in doubt repeated");
+                }
+            }
+            Event::Started(job) if job.way == Way::Check => {
+                met.push(match before.goal(job.step) {
+                    Goal::Done => "check of a doubt",
+                    _ => "check of a person's word",
+                });
+            }
+            Event::Started(job) if before.status(job.step) == Status::Doubt(Way::Do) => {
+                met.push("repeated as idempotent");
+            }
+            Event::Ended(_, Ending::Withdrawn) => met.push("withdrawn"),
+            Event::Closed(Outcome::Completed)
+                if after.graph().steps().any(|it| after.is_out(it)) =>
+            {
+                met.push("completed with steps out");
+            }
+            Event::Closed(Outcome::Completed) => met.push("completed"),
+            Event::Closed(Outcome::RolledBack) => met.push("rolled back"),
+            Event::Closed(Outcome::Stuck) => met.push("aborted"),
+            _ => {}
+        }
+        for step in after.graph().steps() {
+            if before.is_out(step) && !after.is_out(step) {
+                met.push("came back");
+            }
+            if before.goal(step) == Goal::Redo && after.goal(step) == Goal::Done {
+                met.push("wanted again after an undo");
+            }
+        }
+        if before.lines_out().count() < after.lines_out().count() {
+            met.push("line out");
+        }
+        let told = |hold: &Hold| match &hold.cause {
+            HoldCause::Person { reason, .. } => reason.contains("checkpoint"),
+            _ => false,
+        };
+        if after.holds().iter().any(told) {
+            met.push("back at a checkpoint");
+        }
+        if before.breached().len() < after.breached().len() {
+            met.push(if after.is_rolling_back() { "rolled back on breach" } else { "breach" });
+        }
+        for question in after.questions() {
+            met.extend(QUESTIONS.iter().find(|it| question.text.contains(**it)));
+        }
+        self.met.extend(met);
     }
 
     /// What people do by hand, and what nothing undoes, follows the run.
@@ -140,8 +244,16 @@ impl<'a> Sim<'a> {
             (Way::Check, _) => (was, Ending::Unknown(Failure::in_doubt("no answer"))),
             (Way::Do, 0..=2) => (Truth::Present, Self::done()),
             (Way::Undo, 0..=2) => (Truth::Absent, Self::done()),
-            (_, 3) => (Truth::Half, Ending::Failed(Failure::transient("for now"))),
-            (_, 4) => (Truth::Half, Ending::Failed(Failure::last("for good"))),
+            (way, 3 | 4) => {
+                // An undo may have come further than it knows.
+                let further = way == Way::Undo && self.dice.roll(2) == 1;
+                let truth = if further { Truth::Absent } else { Truth::Half };
+                let failure = match choice {
+                    3 => Failure::transient("for now"),
+                    _ => Failure::last("for good"),
+                };
+                (truth, Ending::Failed(failure))
+            }
             (_, 5) => (Truth::Half, Ending::Stopped),
             _ => {
                 self.world.abandon(job, &mut self.dice);
@@ -282,12 +394,12 @@ impl<'a> Sim<'a> {
             10 => Request::Retry { step },
             11 => Request::Skip { step, reason: reason() },
             12 if self.dice.one_in(4) => Request::Interrupt,
-            _ => match self.dice.roll(4) {
+            _ => match self.dice.roll(5) {
                 0 => rollback(Back::Run { before_too: self.dice.roll(2) == 1 }),
                 1 if self.graph().line_count() > 0 => {
                     rollback(Back::Line(LineId(self.dice.roll(2) as u32)))
                 }
-                2 => rollback(Back::To("here".into())),
+                2 | 3 => rollback(Back::To("here".into())),
                 _ if self.dice.one_in(10) => Request::Abort { reason: reason() },
                 _ => return,
             },
@@ -492,20 +604,58 @@ fn has_check(graph: &Graph, step: StepId) -> bool {
 }
 
 /// One story from its choices: some for the plan, the rest for what happens.
-fn tell(plan: &[u16], choices: &[u16]) {
-    let Some(graph) = graph(plan) else { return };
+fn tell(plan: &[u16], choices: &[u16]) -> BTreeSet<&'static str> {
+    let Some(graph) = graph(plan) else { return BTreeSet::new() };
+    let taken = graph.steps().any(|step| !graph.effects(step).is_empty());
     let mut sim = Sim::new(graph, choices);
+    sim.met.insert("a plan");
+    if taken {
+        sim.met.insert("effects");
+    }
     while !sim.dice.is_empty() && sim.run().outcome().is_none() {
         sim.turn();
     }
     sim.heal();
     sim.oracle.judge_end(&sim.tale.run, &sim.world);
     sim.tale.replays();
+    let graph = sim.graph();
+    for step in graph.steps() {
+        if sim.run().status(step) != Status::Done {
+            continue;
+        }
+        let def = graph.def(step);
+        match &def.work {
+            Work::Ask(_) => sim.met.insert("gate"),
+            Work::Act { act: Action::Manual(_), .. } => sim.met.insert("by hand"),
+            Work::Act { .. } if def.point_of_no_return => sim.met.insert("point of no return"),
+            Work::Act { .. } => false,
+        };
+    }
+    std::mem::take(&mut sim.met)
 }
 
 /// How many stories; `CORE_CASES` asks for more.
 fn cases(default: u32) -> u32 {
     std::env::var("CORE_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(default)
+}
+
+/// The stories say everything: each corner is met by several of a fixed thousand.
+#[test]
+fn the_stories_reach_every_corner() {
+    let mut runner = TestRunner::deterministic();
+    let choices = |most| prop::collection::vec(any::<u16>(), 0..most);
+    let mut met: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..1500 {
+        let plan = choices(120).new_tree(&mut runner).expect("choices").current();
+        let rest = choices(240).new_tree(&mut runner).expect("choices").current();
+        for corner in tell(&plan, &rest) {
+            *met.entry(corner).or_default() += 1;
+        }
+    }
+    assert!(met["a plan"] > 1400, "hardly a plan is proved: {met:#?}");
+    let rare = CORNERS.iter().chain(&QUESTIONS).filter(|it| met.get(**it).is_none_or(|n| *n < 3));
+    let rare: Vec<_> = rare.collect();
+    assert!(rare.is_empty(), "hardly met: {rare:?} of {met:#?}");
 }
 
 proptest! {

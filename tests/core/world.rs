@@ -1,5 +1,6 @@
 //! Random plans, and a world that keeps its own truth: what is really there, whoever thinks what.
 
+use crate::tale::noon;
 use cutover::action::Undo;
 use cutover::event::{Job, ProviderId, StepId, Way};
 use cutover::graph::testing::{PlanBuilder, StepBuilder};
@@ -72,8 +73,8 @@ fn plan(dice: &mut Dice<'_>, effects: bool) -> PlanBuilder {
     }
     let window = dice.roll(3) == 2;
     if window {
-        let noon = crate::tale::noon();
-        plan = plan.window(noon, noon + SignedDuration::from_hours(2));
+        let opens = noon() - SignedDuration::from_hours(dice.roll(2) as i64);
+        plan = plan.window(opens, noon() + SignedDuration::from_hours(2));
     }
     let mut free: Vec<usize> = Vec::new();
     if effects && protects {
@@ -83,6 +84,7 @@ fn plan(dice: &mut Dice<'_>, effects: bool) -> PlanBuilder {
         free.push(5);
     }
     let count = 1 + dice.roll(6);
+    let here = dice.roll(count + 1);
     let mut names: Vec<(String, Phase)> = Vec::new();
     for index in 0..count {
         let name = format!("s{index}");
@@ -104,6 +106,12 @@ fn plan(dice: &mut Dice<'_>, effects: bool) -> PlanBuilder {
         plan = plan.step(&name, |step| {
             let step = step.needs(needs.iter().map(String::as_str)).phase(phase);
             let step = if fan { step.each("line", ["x", "y"]) } else { step };
+            let step = if index == here { step.checkpoint("here") } else { step };
+            let step = match dice.roll(12) {
+                10 => step.not_before(noon() - SignedDuration::from_mins(5)),
+                11 => step.not_before(noon() + SignedDuration::from_mins(5)),
+                _ => step,
+            };
             if effect > 0 {
                 return touching(kind_of_step(step, dice, false), effect);
             }
@@ -148,9 +156,6 @@ fn kind_of_step(step: StepBuilder, dice: &mut Dice<'_>, any: bool) -> StepBuilde
     }
     if dice.one_in(3) {
         step = step.on_failure(POLICIES[dice.roll(3)]);
-    }
-    if dice.one_in(5) {
-        step = step.checkpoint("here");
     }
     if dice.one_in(6) {
         step = step.finish_on_rollback();
