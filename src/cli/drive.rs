@@ -48,6 +48,7 @@ pub(crate) async fn drive(runner: Runner, dir: &RunDir, json: bool) -> Result<Ru
             _ = frame.tick() => {
                 let now = clock.now();
 
+                screen.count(counts(&door.guard_stats()));
                 screen.tick(now, door.progress.snapshot());
                 page.look(screen.run(), now);
             }

@@ -7,24 +7,24 @@ use std::fmt;
 
 /// Why a command ends without its result.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The exit code.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// What and why; several lines when there are several faults.
-    pub text: String,
+    pub(crate) text: String,
     /// What to do next.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl Problem {
     /// Usage, plan, estate or run directory is wrong.
-    pub fn wrong(text: impl Into<String>) -> Self {
+    pub(crate) fn wrong(text: impl Into<String>) -> Self {
         Self { exit: Exit::Wrong, text: text.into(), hint: None }
     }
 
     /// With what to do next.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }

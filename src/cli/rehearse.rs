@@ -12,7 +12,7 @@ use crate::lab;
 use crate::runner::clock::Clock;
 use crate::runner::rehearsal::{self, Script};
 use crate::runner::{self, Runner, RunnerEnd, StartOptions};
-use std::path::PathBuf;
+use std::path::Path;
 
 pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
     if args.faults {
@@ -103,7 +103,7 @@ fn bring_up(
     args: &Rehearse,
     first: &Loaded,
     dir: &RunDir,
-    plan: &PathBuf,
+    plan: &Path,
 ) -> Result<Loaded, Problem> {
     super::err("bringing up a lab of two sites\n");
     let named: Vec<String> =

@@ -262,11 +262,11 @@ fn with_phases(
     }
     let mut is_source = vec![true; shape.len()];
     let mut is_sink = vec![true; shape.len()];
-    for index in 0..shape.len() {
-        let phase = phase_of(StepId(index as u32));
-        for needed in rows.row(index) {
+    for step in (0..shape.len() as u32).map(StepId) {
+        let phase = phase_of(step);
+        for needed in rows.row(step.index()) {
             if phase_of(*needed) == phase {
-                is_source[index] = false;
+                is_source[step.index()] = false;
                 is_sink[needed.index()] = false;
             }
         }
@@ -294,10 +294,10 @@ fn with_phases(
     }
     let mut full = Rows::with_capacity(shape.len());
     let mut scratch: Vec<StepId> = Vec::new();
-    for index in 0..shape.len() {
-        scratch.extend_from_slice(rows.row(index));
-        if is_source[index] {
-            let phase = phase_of(StepId(index as u32));
+    for step in (0..shape.len() as u32).map(StepId) {
+        scratch.extend_from_slice(rows.row(step.index()));
+        if is_source[step.index()] {
+            let phase = phase_of(step);
             let sinks = sinks_before.iter().find(|(of, _)| *of == phase);
             scratch.extend(sinks.into_iter().flat_map(|(_, sinks)| sinks));
             scratch.sort_unstable();

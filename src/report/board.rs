@@ -250,7 +250,7 @@ fn lines(view: &View<'_>) -> Vec<String> {
 }
 
 fn bar(done: u64, all: u64, width: u64) -> String {
-    let full = if all == 0 { 0 } else { width * done.min(all) / all };
+    let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
     let mut out = String::new();
     for at in 0..width {
         out.push(if at < full { '█' } else { '░' });

@@ -369,10 +369,10 @@ impl Runner {
     /// # Errors
     /// A bug of the program; nothing impossible was recorded, and the run can be resumed.
     pub async fn run(self) -> Result<RunnerEnd, Bug> {
-        if self.signals {
-            if let Err(error) = signals::listen(self.door.inbox.clone()) {
-                tracing::warn!(%error, "signals are not caught: Ctrl-C ends the runner at once");
-            }
+        if self.signals
+            && let Err(error) = signals::listen(self.door.inbox.clone())
+        {
+            tracing::warn!(%error, "signals are not caught: Ctrl-C ends the runner at once");
         }
         self.looping.run(self.first).await
     }

@@ -239,7 +239,7 @@ async fn ask_ocsp(parties: Arc<Parties>, place: usize, turn: usize) {
     // POST, GET as it is, GET with the awkward characters encoded; SHA-1 and SHA-256 in turn.
     let (way, sha256) = (turn / 6 % 3, turn / 18 % 2 == 1);
     let nonce: Option<Vec<u8>> =
-        (way == 0 && turn % 10 == 0).then(|| fastrand::u128(..).to_be_bytes().repeat(2));
+        (way == 0 && turn.is_multiple_of(10)).then(|| fastrand::u128(..).to_be_bytes().repeat(2));
     let request = issuer.request(&serial, sha256, nonce.as_deref());
     let what = format!("{} {} {expect:?}", ["post", "get", "get-encoded"][way], der::hex(&serial));
     let ask = |url: &str| match way {
