@@ -413,7 +413,6 @@ fn a_runner_killed_at_any_record_resumes_to_the_same_end() {
         clients_saw_nothing(&summary);
         effects_came_once(&space);
         space.run(&["journal", "verify", "r"]).exits(0);
-        eprintln!("killed at record {at}, resumed, same end");
     }
 }
 

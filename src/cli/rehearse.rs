@@ -99,12 +99,7 @@ async fn play(
 }
 
 /// Brings the lab up, and binds the plan to it.
-fn bring_up(
-    args: &Rehearse,
-    first: &Loaded,
-    dir: &RunDir,
-    plan: &Path,
-) -> Result<Loaded, Problem> {
+fn bring_up(args: &Rehearse, first: &Loaded, dir: &RunDir, plan: &Path) -> Result<Loaded, Problem> {
     super::err("bringing up a lab of two sites\n");
     let named: Vec<String> =
         first.graph.plan().lines.iter().map(|line| line.name.value.clone()).collect();

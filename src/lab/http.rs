@@ -212,8 +212,8 @@ async fn serve(stream: TcpStream, handler: Handler, mut told: watch::Receiver<Ph
         seen.store(true, Ordering::Relaxed);
         answer(request, Arc::clone(&handler))
     });
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answering);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), answering);
     let mut connection = pin!(connection);
     let mut asked_to_end = false;
     loop {

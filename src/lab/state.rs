@@ -151,9 +151,12 @@ pub struct Deed {
     pub what: String,
 }
 
+/// Deed and place to how often it was done there.
+type Counts = BTreeMap<(String, String), u64>;
+
 /// The log of deeds: tests show by it that nothing was done twice.
 pub(super) struct Deeds {
-    inner: Mutex<(File, BTreeMap<(String, String), u64>)>,
+    inner: Mutex<(File, Counts)>,
 }
 
 impl Deeds {

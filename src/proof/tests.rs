@@ -88,7 +88,7 @@ fn moved(changed: &[(&str, Change)]) -> PlanBuilder {
         .lines(LINES)
         .protect("ocsp", true, 1, ["ocsp@from/o"])
         .exclusive("writer", true, Some("from"));
-    let steps: [(&str, fn(StepBuilder) -> StepBuilder); 13] = [
+    let steps: [(&str, Change); 13] = [
         ("close", |s| there_and_back(s.kind(Kind::Drain), close("from"), open("from"))),
         ("pause", |s| {
             there_and_back(s.kind(Kind::Drain), pause("from"), resume("from")).needs(["close"])

@@ -9,29 +9,29 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A directory of its own, gone when the test passes.
-pub struct Space {
+pub(crate) struct Space {
     dir: tempfile::TempDir,
 }
 
 /// What a finished command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Said {
     /// Panics with everything that was said unless the exit code is this one.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Panics unless the text stands on stdout or stderr.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         assert!(
             self.stdout.contains(text) || self.stderr.contains(text),
             "`{text}` is missing in\nstdout:\n{}\nstderr:\n{}",
@@ -43,7 +43,7 @@ impl Said {
 
     /// The last line of stdout that is a JSON object.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         let whole = serde_json::from_str(&self.stdout);
         if let Ok(value) = whole {
             return value;
@@ -57,37 +57,37 @@ impl Said {
 }
 
 impl Space {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a temporary directory") }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.file(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(&path, text).expect("a written file");
         path
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null()).env("NO_COLOR", "1");
         command
     }
 
     /// Runs to the end.
-    pub fn run(&self, args: &[&str]) -> Said {
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
         let output = self.command(args).output().expect("the binary starts");
         Said {
             code: output.status.code().unwrap_or(-1),
@@ -97,7 +97,7 @@ impl Space {
     }
 
     /// Starts, and goes on beside the test.
-    pub fn start(&self, args: &[&str]) -> Going {
+    pub(crate) fn start(&self, args: &[&str]) -> Going {
         let log = fs::File::create(self.file("stderr.log")).expect("a log");
         let mut child = self
             .command(args)
@@ -111,7 +111,7 @@ impl Space {
 }
 
 /// A command that is going on; killed when the test fails.
-pub struct Going {
+pub(crate) struct Going {
     child: Child,
     stdout: BufReader<ChildStdout>,
     seen: String,
@@ -119,19 +119,19 @@ pub struct Going {
 }
 
 impl Going {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Reads stdout until a line holds the text, and returns that line.
     #[track_caller]
-    pub fn until(&mut self, text: &str) -> String {
+    pub(crate) fn until(&mut self, text: &str) -> String {
         self.until_line(text, |line| line.contains(text))
     }
 
     /// Reads stdout until a line is the one; `what` names it when it never comes.
     #[track_caller]
-    pub fn until_line(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until_line(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
         // Lines that were read while another one was waited for count as well.
         if let Some(line) = self.seen.lines().find(|line| is(line)) {
             return line.to_owned();
@@ -150,7 +150,7 @@ impl Going {
         }
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
             .status()
@@ -159,7 +159,7 @@ impl Going {
     }
 
     /// Reads to the end and waits for it.
-    pub fn end(mut self) -> Said {
+    pub(crate) fn end(mut self) -> Said {
         let mut line = String::new();
         while self.stdout.read_line(&mut line).expect("readable output") > 0 {
             self.seen.push_str(&line);
@@ -184,7 +184,7 @@ impl Drop for Going {
 /// Asks every 20 ms until it is so; panics after the bound. For states that announce themselves to
 /// nobody, such as a file that another process writes.
 #[track_caller]
-pub fn eventually<T>(what: &str, bound: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, bound: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = ask() {
