@@ -1,6 +1,7 @@
 //! The transition of 6 April 2019 on the embedded lab, small: the binary itself, real processes,
 //! sockets, databases and signatures.
 
+#[expect(dead_code, reason = "each test binary uses a part of it")]
 mod space;
 
 use cutover::estate::Estate;

@@ -1,7 +1,5 @@
 //! A temporary directory in which the binary itself is run.
 
-#![expect(dead_code, reason = "each test binary uses a part of it")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
