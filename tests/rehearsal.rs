@@ -31,8 +31,18 @@ fn space(plan: &str) -> Space {
     space
 }
 
-const SMALL: [&str; 8] =
-    ["rehearse", "plan.yaml", "--run", "r", "--certificates", "200", "--orders", "60"];
+const SMALL: [&str; 10] = [
+    "rehearse",
+    "plan.yaml",
+    "--run",
+    "r",
+    "--certificates",
+    "200",
+    "--orders",
+    "60",
+    "--settle",
+    "0s",
+];
 
 fn rehearse<'a>(more: &[&'a str]) -> Vec<&'a str> {
     SMALL.iter().copied().chain(more.iter().copied()).collect()

@@ -183,9 +183,12 @@ pub struct Rehearse {
     /// Orders of each line in the lab
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub orders: u32,
-    /// Client load of the lab, in questions a second
-    #[arg(long, value_name = "N")]
-    pub load: Option<u32>,
+    /// Client load of the lab, in percent of the usual
+    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
+    pub load: u32,
+    /// How long clients go on asking after the run has closed; s, m or h
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub settle: Duration,
 }
 
 /// A run, named by its directory.

@@ -13,6 +13,7 @@ use crate::runner::clock::Clock;
 use crate::runner::rehearsal::{self, Script};
 use crate::runner::{self, Runner, RunnerEnd, StartOptions};
 use std::path::Path;
+use std::time::Duration;
 
 pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
     if args.faults {
@@ -64,7 +65,7 @@ pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
             return Err(problem);
         }
     };
-    close(&dir, &end, args.keep_lab, args.running.json)
+    close(&dir, &end, args.settle, args.keep_lab, args.running.json)
 }
 
 /// Goes on with a rehearsal whose runner died or was interrupted.
@@ -74,7 +75,7 @@ pub(super) async fn go_on(runner: Runner, dir: &RunDir, args: &Resume) -> Result
     let script = Script { seed, answer: !args.ask, revocations: 0 };
     let end = play(runner, dir, script, args.json).await?;
     let (dir, keep, json) = (dir.clone(), args.keep_lab, args.json);
-    tokio::task::spawn_blocking(move || close(&dir, &end, keep, json))
+    tokio::task::spawn_blocking(move || close(&dir, &end, Duration::ZERO, keep, json))
         .await
         .map_err(|error| Problem::wrong(format!("closing the rehearsal: {error}")))?
 }
@@ -107,7 +108,7 @@ fn bring_up(args: &Rehearse, first: &Loaded, dir: &RunDir, plan: &Path) -> Resul
         lines: if named.is_empty() { lab::Options::default().lines } else { named },
         certificates: args.certificates.into(),
         orders: args.orders.into(),
-        load: args.load.map_or(1.0, |percent| f64::from(percent) / 100.0),
+        load: f64::from(args.load) / 100.0,
         ..lab::Options::default()
     };
     let wrong = |error: anyhow::Error| Problem::wrong(format!("{error:#}"));
@@ -122,9 +123,19 @@ fn bring_up(args: &Rehearse, first: &Loaded, dir: &RunDir, plan: &Path) -> Resul
 }
 
 /// Takes the witness's record, ends the lab when the run is closed, and says how it ended.
-fn close(dir: &RunDir, end: &RunnerEnd, keep_lab: bool, json: bool) -> Result<Exit, Problem> {
+fn close(
+    dir: &RunDir,
+    end: &RunnerEnd,
+    settle: Duration,
+    keep_lab: bool,
+    json: bool,
+) -> Result<Exit, Problem> {
     let closed = matches!(end.exit, runner::Exit::Closed(_));
     if dir.lab().exists() {
+        if closed {
+            // Not waited for anything: clients are watched for a while after the last step.
+            std::thread::sleep(settle);
+        }
         match lab::witness::summary(&dir.lab()) {
             Ok(summary) => {
                 let text = serde_json::to_string_pretty(&summary).map_err(anyhow::Error::from)?;

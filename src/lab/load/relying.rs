@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Between two OCSP questions, at the usual load; each goes to two providers, mostly.
-const OCSP_EVERY: Duration = Duration::from_millis(50);
+const OCSP_EVERY: Duration = Duration::from_millis(8);
 /// Between two questions for a list, and two for a seal.
-const OTHERS_EVERY: Duration = Duration::from_millis(250);
+const OTHERS_EVERY: Duration = Duration::from_millis(40);
 /// How often the revocations of the run are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Once one provider said revoked, the others follow within this (the rule across sites).
