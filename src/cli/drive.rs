@@ -84,13 +84,10 @@ fn tell(screen: &mut Screen, told: News) {
             let way = if by.is_negative() { "back" } else { "forward" };
             screen.note(&format!("note: the wall clock jumped {way} by {}", span(by.abs())));
         }
-        News::Found { provider, why } => {
-            let name = screen.run().graph().providers()[provider.index()].name.clone();
-            screen.note(&format!("guard: {name}: {why}"));
-        }
+        News::Found { provider, why } => screen.found(provider, why),
         News::Lane(entry) => {
             if let Some(text) = crate::report::lines::lane(&entry) {
-                screen.note(&text);
+                screen.note_once(text);
             }
         }
         News::Note(text) => screen.note(&text),
@@ -104,7 +101,6 @@ fn counts(stats: &[Stats]) -> BTreeMap<String, Count> {
         let service = one.name.split('@').next().unwrap_or_default();
         let count = counts.entry(service.to_owned()).or_default();
         count.answers += one.answers;
-        count.failures += one.failures;
         let p99 = one.percentile(99.0).unwrap_or_default().as_secs_f64() * 1000.0;
         count.p99_ms = count.p99_ms.max(p99);
     }

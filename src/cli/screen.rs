@@ -2,7 +2,7 @@
 //! request. Folds the records into a run of its own, so that `run` and `watch` show the same.
 
 use crate::event::Job;
-use crate::event::{Event, Record, StepId};
+use crate::event::{Event, ProviderId, Record, StepId, Verdict};
 use crate::executor::Progress;
 use crate::journal::codec::Wire;
 use crate::report::board::{self, Count, Gauge, View};
@@ -11,7 +11,7 @@ use crate::run::Run;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 
 /// How it is shown.
@@ -37,6 +37,9 @@ pub(crate) struct Screen {
     gauges: BTreeMap<StepId, Gauge>,
     counts: BTreeMap<String, Count>,
     since: BTreeMap<Job, Timestamp>,
+    /// What the guard found, until the record of its verdict comes.
+    found: BTreeMap<ProviderId, String>,
+    noted: BTreeSet<String>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +73,8 @@ impl Screen {
             gauges: BTreeMap::new(),
             counts: BTreeMap::new(),
             since: BTreeMap::new(),
+            found: BTreeMap::new(),
+            noted: BTreeSet::new(),
         }
     }
 
@@ -99,6 +104,14 @@ impl Screen {
                 self.since.remove(job);
                 self.gauges.remove(&job.step);
             }
+            Event::Verdict { provider, verdict, .. } => {
+                let why = self.found.remove(provider);
+                // That all is well needs no reason.
+                if let Some(why) = why.filter(|_| !matches!(verdict, Verdict::Normal)) {
+                    let name = self.run.graph().providers()[provider.index()].name.clone();
+                    self.note(&format!("guard: {name}: {why}"));
+                }
+            }
             _ => {}
         }
         let graph = self.run.graph().clone();
@@ -122,6 +135,19 @@ impl Screen {
                     let _ = board.all.println(lines::line(&graph, record, &self.zone));
                 }
             }
+        }
+    }
+
+    /// What the guard found, for a verdict whose record follows.
+    pub(crate) fn found(&mut self, provider: ProviderId, why: String) {
+        self.found.insert(provider, why);
+    }
+
+    /// A sentence that is worth saying only once.
+    pub(crate) fn note_once(&mut self, text: String) {
+        if !self.noted.contains(&text) {
+            self.note(&text);
+            self.noted.insert(text);
         }
     }
 

@@ -26,10 +26,8 @@ pub struct Gauge {
 /// What the guard counted for a protected service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Count {
-    /// Questions answered.
+    /// Questions answered rightly.
     pub answers: u64,
-    /// Questions not answered rightly.
-    pub failures: u64,
     /// 99th percentile of the time to an answer, milliseconds.
     pub p99_ms: f64,
 }
@@ -92,7 +90,8 @@ fn title(view: &View<'_>) -> String {
 
 fn clock(view: &View<'_>) -> String {
     let (done, all) = counted(view.run, |_| true);
-    let at = hour(view.now, &view.zone);
+    let now = view.now.to_zoned_datetime(view.zone.clone());
+    let at = now.strftime("%H:%M:%S %Z").to_string();
     let Some(window) = view.run.graph().plan().window.as_ref() else {
         return format!("{at} · {done} of {all} steps done");
     };
@@ -210,12 +209,7 @@ fn services(view: &View<'_>) -> Vec<String> {
             };
             // Only a living guard has counts.
             let count = view.counts.get(&protect.service.value).map_or_else(String::new, |count| {
-                format!(
-                    " · {} answers · {} failures · p99 {:.0} ms",
-                    grouped(count.answers),
-                    grouped(count.failures),
-                    count.p99_ms
-                )
+                format!(" · {} answers · p99 {:.0} ms", grouped(count.answers), count.p99_ms)
             });
             let service = protect.service.to_uppercase();
             format!("{service:<6} {normal:>3} of {up:<3} normal{count} · {state}")
