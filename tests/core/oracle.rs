@@ -10,7 +10,7 @@ use cutover::run::{Command, Goal, Hold, HoldCause, Run, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Its own small fold of what the invariants need.
-pub struct Oracle {
+pub(crate) struct Oracle {
     verdicts: Vec<(Verdict, Seq)>,
     last_event: Vec<Seq>,
     clear: Vec<bool>,
@@ -22,11 +22,11 @@ pub struct Oracle {
     /// Newest record by which a person, or `on_breach`, wanted something undone.
     ordered: Seq,
     seen: BTreeSet<(StepId, Way, u32)>,
-    pub may_be_stuck: bool,
+    pub(crate) may_be_stuck: bool,
 }
 
 impl Oracle {
-    pub fn new(graph: &Graph) -> Self {
+    pub(crate) fn new(graph: &Graph) -> Self {
         Self {
             verdicts: vec![(Verdict::Unknown, 0); graph.providers().len()],
             last_event: vec![0; graph.providers().len()],
@@ -41,7 +41,7 @@ impl Oracle {
     }
 
     /// Judges a record that the core took in; `before` is the run as it was.
-    pub fn judge(&mut self, before: &Run, record: &Record, after: &Run, world: &World) {
+    pub(crate) fn judge(&mut self, before: &Run, record: &Record, after: &Run, world: &World) {
         match &record.event {
             Event::Started(job) => self.judge_start(before, *job),
             Event::Ended(job, _) => {
@@ -90,9 +90,10 @@ impl Oracle {
             Event::Requested(_, Request::Rollback { .. } | Request::Retry { .. }) => {
                 self.ordered = seq;
             }
-            Event::Requested(_, Request::Answer { answer, .. })
-                if matches!(answer, Answer::Rollback | Answer::RollbackLine) =>
-            {
+            Event::Requested(
+                _,
+                Request::Answer { answer: Answer::Rollback | Answer::RollbackLine, .. },
+            ) => {
                 self.ordered = seq;
             }
             _ => {}
@@ -289,7 +290,7 @@ impl Oracle {
     }
 
     /// What the end means for the world.
-    pub fn judge_end(&self, run: &Run, world: &World) {
+    pub(crate) fn judge_end(&self, run: &Run, world: &World) {
         use cutover::event::Outcome;
         let graph = run.graph();
         let outcome = run.outcome().expect("ended");

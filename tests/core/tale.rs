@@ -10,12 +10,12 @@ use cutover::run::{Command, Refusal, Run, Status};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-pub fn person(login: &str, groups: &[&str]) -> Person {
+pub(crate) fn person(login: &str, groups: &[&str]) -> Person {
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
     Person { login: login.to_owned(), uid: 1000, groups }
 }
 
-pub fn header(options: Options) -> Header {
+pub(crate) fn header(options: Options) -> Header {
     Header {
         format: 1,
         program: "test".into(),
@@ -31,33 +31,33 @@ pub fn header(options: Options) -> Header {
 }
 
 /// Noon of the day.
-pub fn noon() -> Timestamp {
-    "2019-04-06T12:00:00Z".parse().unwrap()
+pub(crate) fn noon() -> Timestamp {
+    "2019-04-06T12:00:00Z".parse().expect("an instant")
 }
 
-pub struct Tale {
-    pub run: Run,
-    pub journal: Vec<Record>,
-    pub now: Timestamp,
+pub(crate) struct Tale {
+    pub(crate) run: Run,
+    pub(crate) journal: Vec<Record>,
+    pub(crate) now: Timestamp,
 }
 
 impl Tale {
-    pub fn new(graph: Arc<Graph>) -> Self {
+    pub(crate) fn new(graph: Arc<Graph>) -> Self {
         Self::with(graph, Options::default())
     }
 
-    pub fn with(graph: Arc<Graph>, options: Options) -> Self {
+    pub(crate) fn with(graph: Arc<Graph>, options: Options) -> Self {
         let mut tale = Self { run: Run::new(graph), journal: Vec::new(), now: noon() };
         tale.event(Event::Begun(Box::new(header(options))));
         tale
     }
 
-    pub fn record(&self, event: Event) -> Record {
+    pub(crate) fn record(&self, event: Event) -> Record {
         Record { seq: self.run.seq() + 1, at: self.now, event }
     }
 
     #[track_caller]
-    pub fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         let record = self.record(event);
         if let Err(why) = self.run.apply(&record) {
             panic!("{:?} was not taken in: {}", record.event, why.0);
@@ -66,22 +66,22 @@ impl Tale {
         self.now += SignedDuration::from_secs(1);
     }
 
-    pub fn would_take(&self, event: Event) -> bool {
+    pub(crate) fn would_take(&self, event: Event) -> bool {
         self.run.clone().apply(&self.record(event)).is_ok()
     }
 
     #[track_caller]
-    pub fn step(&self, name: &str) -> StepId {
+    pub(crate) fn step(&self, name: &str) -> StepId {
         self.run.graph().find(name).unwrap_or_else(|| panic!("no step `{name}`"))
     }
 
-    pub fn commands(&self) -> Vec<Command> {
+    pub(crate) fn commands(&self) -> Vec<Command> {
         let mut out = Vec::new();
         self.run.next(&mut out);
         out
     }
 
-    pub fn say(&self, job: Job) -> String {
+    pub(crate) fn say(&self, job: Job) -> String {
         let way = match job.way {
             Way::Do => "do",
             Way::Undo => "undo",
@@ -91,7 +91,7 @@ impl Tale {
     }
 
     /// What would start now, sorted.
-    pub fn due(&self) -> Vec<String> {
+    pub(crate) fn due(&self) -> Vec<String> {
         let mut due: Vec<String> = self
             .commands()
             .into_iter()
@@ -105,7 +105,7 @@ impl Tale {
     }
 
     /// Attempts told to stop, sorted.
-    pub fn stops(&self) -> Vec<String> {
+    pub(crate) fn stops(&self) -> Vec<String> {
         let mut stops: Vec<String> = self
             .commands()
             .into_iter()
@@ -120,7 +120,7 @@ impl Tale {
 
     /// Starts all that is due, and says what.
     #[track_caller]
-    pub fn go(&mut self) -> Vec<String> {
+    pub(crate) fn go(&mut self) -> Vec<String> {
         let due = self.due();
         for command in self.commands() {
             if let Command::Start(job) = command {
@@ -131,13 +131,13 @@ impl Tale {
     }
 
     #[track_caller]
-    pub fn starts(&mut self, expected: &[&str]) -> &mut Self {
+    pub(crate) fn starts(&mut self, expected: &[&str]) -> &mut Self {
         assert_eq!(self.go(), expected);
         self
     }
 
     #[track_caller]
-    pub fn job(&self, name: &str) -> Job {
+    pub(crate) fn job(&self, name: &str) -> Job {
         match self.run.status(self.step(name)) {
             Status::Running(job) => job,
             status => panic!("`{name}` is not running but {status:?}"),
@@ -145,40 +145,40 @@ impl Tale {
     }
 
     #[track_caller]
-    pub fn ends(&mut self, name: &str, ending: Ending) -> &mut Self {
+    pub(crate) fn ends(&mut self, name: &str, ending: Ending) -> &mut Self {
         let job = self.job(name);
         self.event(Event::Ended(job, ending));
         self
     }
 
     #[track_caller]
-    pub fn done(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn done(&mut self, name: &str) -> &mut Self {
         self.ends(name, Ending::Done(Outputs::new()))
     }
 
     #[track_caller]
-    pub fn fails(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn fails(&mut self, name: &str) -> &mut Self {
         self.ends(name, Ending::Failed(Failure::last("broken")))
     }
 
     #[track_caller]
-    pub fn stumbles(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn stumbles(&mut self, name: &str) -> &mut Self {
         self.ends(name, Ending::Failed(Failure::transient("broken for now")))
     }
 
     #[track_caller]
-    pub fn doubtful(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn doubtful(&mut self, name: &str) -> &mut Self {
         self.ends(name, Ending::Unknown(Failure::in_doubt("connection lost")))
     }
 
     #[track_caller]
-    pub fn stopped(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn stopped(&mut self, name: &str) -> &mut Self {
         self.ends(name, Ending::Stopped)
     }
 
     /// Starts what is due and ends it well, until nothing is due.
     #[track_caller]
-    pub fn all_well(&mut self) -> &mut Self {
+    pub(crate) fn all_well(&mut self) -> &mut Self {
         loop {
             let started = self.go();
             let running: Vec<Job> =
@@ -192,7 +192,7 @@ impl Tale {
         }
     }
 
-    pub fn crash(&mut self) -> &mut Self {
+    pub(crate) fn crash(&mut self) -> &mut Self {
         let epoch = self.journal.iter().filter(|it| matches!(it.event, Event::Opened { .. }));
         let epoch = epoch.count() as u64 + 1;
         self.event(Event::Opened { epoch, boot: "boot".into(), pid: 1, cut: 0 });
@@ -200,19 +200,19 @@ impl Tale {
     }
 
     #[track_caller]
-    pub fn due_timer(&mut self, timer: Timer) -> &mut Self {
+    pub(crate) fn due_timer(&mut self, timer: Timer) -> &mut Self {
         self.event(Event::Due { timer, jumped: false });
         self
     }
 
-    pub fn request(&mut self, who: &Person, what: Request) -> Result<(), Refusal> {
+    pub(crate) fn request(&mut self, who: &Person, what: Request) -> Result<(), Refusal> {
         let event = self.run.admit(who, what)?;
         self.event(event);
         Ok(())
     }
 
     #[track_caller]
-    pub fn asks(&mut self, what: Request) -> &mut Self {
+    pub(crate) fn asks(&mut self, what: Request) -> &mut Self {
         let ada = person("ada", &[]);
         if let Err(refusal) = self.request(&ada, what) {
             panic!("refused: {}", refusal.why);
@@ -221,7 +221,7 @@ impl Tale {
     }
 
     #[track_caller]
-    pub fn refused(&mut self, what: Request) -> String {
+    pub(crate) fn refused(&mut self, what: Request) -> String {
         let ada = person("ada", &[]);
         match self.run.admit(&ada, what.clone()) {
             Ok(_) => panic!("{what:?} was admitted"),
@@ -234,41 +234,41 @@ impl Tale {
     }
 
     #[track_caller]
-    pub fn answers(&mut self, answer: Answer) -> &mut Self {
+    pub(crate) fn answers(&mut self, answer: Answer) -> &mut Self {
         let question = self.question();
         self.asks(Request::Answer { question, answer, note: String::new() })
     }
 
     #[track_caller]
-    pub fn question(&self) -> QuestionId {
+    pub(crate) fn question(&self) -> QuestionId {
         let questions = self.run.questions();
         assert_eq!(questions.len(), 1, "{questions:#?}");
         questions[0].id
     }
 
     #[track_caller]
-    pub fn question_text(&self) -> String {
+    pub(crate) fn question_text(&self) -> String {
         self.question();
         self.run.questions()[0].text.clone()
     }
 
     #[track_caller]
-    pub fn holds(&mut self) -> &mut Self {
+    pub(crate) fn holds(&mut self) -> &mut Self {
         self.asks(Request::Hold { reason: "wait".into() })
     }
 
     #[track_caller]
-    pub fn releases(&mut self) -> &mut Self {
+    pub(crate) fn releases(&mut self) -> &mut Self {
         self.asks(Request::Release { hold: None })
     }
 
     #[track_caller]
-    pub fn rolls_back(&mut self) -> &mut Self {
+    pub(crate) fn rolls_back(&mut self) -> &mut Self {
         self.asks(rollback(Back::Run { before_too: false }))
     }
 
     #[track_caller]
-    pub fn verdict(&mut self, provider: &str, verdict: Verdict) -> &mut Self {
+    pub(crate) fn verdict(&mut self, provider: &str, verdict: Verdict) -> &mut Self {
         let provider = self.run.graph().find_provider(provider).expect("a provider");
         let as_of = self.run.seq();
         self.event(Event::Verdict { provider, verdict, as_of });
@@ -276,7 +276,7 @@ impl Tale {
     }
 
     #[track_caller]
-    pub fn closes(&mut self, outcome: Outcome) {
+    pub(crate) fn closes(&mut self, outcome: Outcome) {
         assert_eq!(
             self.commands().first(),
             Some(&Command::Close(outcome)),
@@ -290,7 +290,7 @@ impl Tale {
 
     /// Folding the journal anew gives the same run.
     #[track_caller]
-    pub fn replays(&self) {
+    pub(crate) fn replays(&self) {
         let mut again = Run::new(Arc::clone(self.run.graph()));
         for record in &self.journal {
             again.apply(record).expect("the journal replays");
@@ -298,19 +298,19 @@ impl Tale {
         assert!(again == self.run, "the fold of the journal is not the live state");
     }
 
-    pub fn status(&self, name: &str) -> Status {
+    pub(crate) fn status(&self, name: &str) -> Status {
         self.run.status(self.step(name))
     }
 
-    pub fn is_clean(&self, name: &str) -> bool {
+    pub(crate) fn is_clean(&self, name: &str) -> bool {
         self.status(name) == Status::Clean
     }
 
-    pub fn is_done(&self, name: &str) -> bool {
+    pub(crate) fn is_done(&self, name: &str) -> bool {
         self.status(name) == Status::Done
     }
 }
 
-pub fn rollback(back: Back) -> Request {
+pub(crate) fn rollback(back: Back) -> Request {
     Request::Rollback { back, reason: "for a test".into() }
 }

@@ -11,31 +11,31 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Choices, one after the other; when they are used up, always the first possibility.
-pub struct Dice<'a> {
+pub(crate) struct Dice<'a> {
     choices: &'a [u16],
     at: usize,
 }
 
 impl<'a> Dice<'a> {
-    pub fn new(choices: &'a [u16]) -> Self {
+    pub(crate) fn new(choices: &'a [u16]) -> Self {
         Self { choices, at: 0 }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.at >= self.choices.len()
     }
 
-    pub fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         let choice = self.choices.get(self.at).copied().unwrap_or(0);
         self.at += 1;
         usize::from(choice) % sides.max(1)
     }
 
-    pub fn one_in(&mut self, sides: usize) -> bool {
+    pub(crate) fn one_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == sides - 1
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.roll(from.len())])
     }
 }
@@ -43,7 +43,7 @@ impl<'a> Dice<'a> {
 const POLICIES: [OnFailure; 3] = [OnFailure::Hold, OnFailure::RollbackLine, OnFailure::Rollback];
 
 /// A random plan that is proved; without effects where those drawn break the proof.
-pub fn graph(choices: &[u16]) -> Option<Arc<Graph>> {
+pub(crate) fn graph(choices: &[u16]) -> Option<Arc<Graph>> {
     let proved = |effects| {
         let graph = plan(&mut Dice::new(choices), effects).compile().ok()?;
         cutover::proof::prove(&graph).is_ok().then(|| Arc::new(graph))
@@ -171,25 +171,25 @@ fn kind_of_step(step: StepBuilder, dice: &mut Dice<'_>, any: bool) -> StepBuilde
 
 /// What is really there of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
+pub(crate) enum Truth {
     Absent,
     Half,
     Present,
 }
 
 /// What is really there.
-pub struct World {
-    pub steps: Vec<Truth>,
+pub(crate) struct World {
+    pub(crate) steps: Vec<Truth>,
     /// Attempts that an executor has.
-    pub jobs: BTreeMap<StepId, Job>,
+    pub(crate) jobs: BTreeMap<StepId, Job>,
     /// Providers that something outside of the plan broke.
-    pub dead: Vec<bool>,
+    pub(crate) dead: Vec<bool>,
     /// Providers that answer falsely.
-    pub lying: Vec<bool>,
+    pub(crate) lying: Vec<bool>,
 }
 
 impl World {
-    pub fn new(graph: &Graph) -> Self {
+    pub(crate) fn new(graph: &Graph) -> Self {
         Self {
             steps: vec![Truth::Absent; graph.len()],
             jobs: BTreeMap::new(),
@@ -198,16 +198,16 @@ impl World {
         }
     }
 
-    pub fn truth(&self, step: StepId) -> Truth {
+    pub(crate) fn truth(&self, step: StepId) -> Truth {
         self.steps[step.index()]
     }
 
-    pub fn set(&mut self, step: StepId, truth: Truth) {
+    pub(crate) fn set(&mut self, step: StepId, truth: Truth) {
         self.steps[step.index()] = truth;
     }
 
     /// What an attempt leaves that nobody saw end.
-    pub fn abandon(&mut self, job: Job, dice: &mut Dice<'_>) {
+    pub(crate) fn abandon(&mut self, job: Job, dice: &mut Dice<'_>) {
         self.jobs.remove(&job.step);
         let was = self.truth(job.step);
         let truth = match (job.way, dice.roll(3)) {
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// Roles that somebody may write with, by effects that are really there.
-    pub fn holders(&self, graph: &Graph) -> usize {
+    pub(crate) fn holders(&self, graph: &Graph) -> usize {
         let mut held: Vec<bool> = graph.roles().iter().map(|role| role.held_at_start).collect();
         for step in graph.steps() {
             let under_way = self.jobs.get(&step).is_some_and(|job| job.way != Way::Check);
@@ -240,17 +240,17 @@ impl World {
     }
 
     /// Whether a provider would answer rightly if asked.
-    pub fn answers(&self, provider: ProviderId) -> bool {
+    pub(crate) fn answers(&self, provider: ProviderId) -> bool {
         !self.dead[provider.index()]
     }
 }
 
 /// A step that something has to undo.
-pub fn undoable(graph: &Graph, step: StepId) -> bool {
+pub(crate) fn undoable(graph: &Graph, step: StepId) -> bool {
     matches!(&graph.def(step).work, Work::Act { undo: Undo::By(_), .. })
 }
 
 /// A step that acts at all.
-pub fn acts(graph: &Graph, step: StepId) -> bool {
+pub(crate) fn acts(graph: &Graph, step: StepId) -> bool {
     matches!(graph.def(step).work, Work::Act { .. })
 }
