@@ -112,7 +112,7 @@ pub struct Running {
     /// The run's directory; a new one under runs/ when left out
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Put a fault in: STEP=fail[:N], STEP=hang, STEP=slow:N, runner=kill@RECORD, guard=hang, or one
+    /// Put a fault in: STEP=fail, STEP=fail:N, STEP=hang, STEP=slow:N, runner=kill@RECORD, guard=hang, or one
     /// of the lab's; `--faults` lists them
     #[arg(long = "fault", value_name = "SPEC")]
     pub fault: Vec<String>,
@@ -272,7 +272,7 @@ pub struct Release {
 /// A run and a step; with one word it is the step, of the newest run.
 #[derive(Debug, Args)]
 pub struct RunStep {
-    /// [RUN] STEP; without RUN the newest under runs/
+    /// STEP, or RUN and STEP; without RUN the newest under runs/
     #[arg(value_name = "[RUN] STEP", num_args = 1..=2, required = true)]
     pub words: Vec<String>,
 }
@@ -302,7 +302,7 @@ pub struct Approve {
 /// `answer`
 #[derive(Debug, Args)]
 pub struct Answer {
-    /// [RUN] QUESTION ANSWER; `status` lists the questions and what can be answered
+    /// QUESTION and ANSWER, or RUN before them; `status` lists the questions and what can be answered
     #[arg(value_name = "[RUN] QUESTION ANSWER", num_args = 2..=3, required = true)]
     pub words: Vec<String>,
     /// A word for the journal

@@ -67,23 +67,9 @@ pub(super) async fn resume(resume: &Resume<String>, until: &Until, context: &Con
     let begun = tokio::time::Instant::now();
     let first = queue.standing(bound, until).await?;
     loop {
-        let due = (begun.elapsed().as_secs_f64() * resume.rate).ceil();
-        // Truncation is meant: nobody has more orders than an u64 counts.
-        let due = if due.is_finite() && due >= 0.0 { due as u64 } else { u64::MAX };
-        queue
-            .release(
-                bound,
-                due.saturating_sub(
-                    first.queued.saturating_sub(queue.standing(bound, until).await?.queued),
-                )
-                .max(1),
-                until,
-            )
-            .await?;
         let now = queue.standing(bound, until).await?;
-        context.progress.send_modify(|progress| {
-            progress.rows = Some((first.queued.saturating_sub(now.queued), first.queued));
-        });
+        let issued = first.queued.saturating_sub(now.queued);
+        context.progress.send_modify(|progress| progress.rows = Some((issued, first.queued)));
         if now.queued == 0 {
             if now.all != first.all {
                 return Err(Ending::Failed(Failure::last(format!(
@@ -93,6 +79,9 @@ pub(super) async fn resume(resume: &Resume<String>, until: &Until, context: &Con
             }
             break;
         }
+        // What the rate allows by now, less what is issued: so many of the queue's head may go.
+        let allowed = (begun.elapsed().as_secs_f64() * resume.rate).ceil() as u64;
+        queue.release(bound, allowed.saturating_sub(issued), until).await?;
         until.pause(BEAT).await?;
     }
     queue.change(until, "UPDATE order_gate SET paused = 0, released_seq = 0 WHERE one = 1").await?;

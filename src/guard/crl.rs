@@ -1,7 +1,7 @@
 //! CRLs: walked, not built. 100,000 entries cost one pass and an index of places.
 //!
 //! Pure but for [`get`]. Not known here: earlier lists of the same provider, unless handed in
-//! ([`against`]), and the sentinels' meaning beyond listed or not.
+//! (`against`), and the sentinels' meaning beyond listed or not.
 
 use super::cert::{Issuer, Serial};
 use super::fetch;
@@ -36,7 +36,7 @@ pub struct Entry {
     pub reason: Option<u8>,
 }
 
-/// A list that was read; verified when [`read`] found no failure.
+/// A list that was read; verified when `read` found no failure.
 #[derive(Clone, Debug)]
 pub struct Crl {
     raw: Bytes,

@@ -2,7 +2,7 @@
 //! the world, and never the second before the record that announces it is durable.
 //!
 //! The loop **applies at once and acts when durable**: a record changes the run in the turn in
-//! which it is appended, what follows from it waits in [`pending`] until the journal's thread has
+//! which it is appended, what follows from it waits in `pending` until the journal's thread has
 //! synced it. So an end and the starts that it allows share one sync, and nothing is ordered twice
 //! meanwhile. A journal that is lost ends all deeds: no start, no stop, no reply; exit 5.
 //!
