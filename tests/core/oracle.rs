@@ -10,6 +10,7 @@ use cutover::run::{Command, Goal, Hold, HoldCause, Run, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Its own small fold of what the invariants need.
+#[derive(Clone)]
 pub(crate) struct Oracle {
     verdicts: Vec<(Verdict, Seq)>,
     last_event: Vec<Seq>,
@@ -93,9 +94,7 @@ impl Oracle {
             Event::Requested(
                 _,
                 Request::Answer { answer: Answer::Rollback | Answer::RollbackLine, .. },
-            ) => {
-                self.ordered = seq;
-            }
+            ) => self.ordered = seq,
             _ => {}
         }
         // An `on_breach` that a later record brings to light (a step took the other provider).

@@ -178,6 +178,7 @@ pub(crate) enum Truth {
 }
 
 /// What is really there.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) steps: Vec<Truth>,
     /// Attempts that an executor has.
