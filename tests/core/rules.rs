@@ -621,3 +621,84 @@ fn several_doubts_of_one_crash_are_asked_about_one_by_one() {
     assert_eq!(tale.due(), [""; 0], "still held by the other");
     tale.asks(answer(ids[1], Answer::NotDone)).starts(&["do b"]);
 }
+
+/// Without line x nobody serves while `up` disturbs the old provider.
+fn leaning_on_a_line() -> Tale {
+    let plan = PlanBuilder::new()
+        .lines(["x", "y"])
+        .protect("ocsp", false, 1, ["ocsp@from/one"])
+        .step("new", |step| step.each("line", ["x"]).gains(["ocsp@to/one"]))
+        .step("up", |step| step.needs(["new"]).disturbs(["ocsp@from/one"]));
+    let graph = plan.graph();
+    assert!(cutover::proof::prove(&graph).is_ok());
+    let mut tale = Tale::new(graph);
+    tale.starts(&["do new[x]"]).done("new[x]");
+    for provider in ["ocsp@from/one", "ocsp@to/one"] {
+        tale.verdict(provider, cutover::event::Verdict::Normal);
+    }
+    let line = tale.run.graph().find_line("x").unwrap();
+    tale.asks(rollback(Back::Line(line))).starts(&["undo new[x]"]).done("new[x]");
+    tale
+}
+
+#[test]
+fn a_line_goes_out_only_if_the_plan_without_it_proves() {
+    let mut tale = leaning_on_a_line();
+    assert!(!tale.run.is_out(tale.step("new[x]")));
+    assert!(tale.question_text().contains("does not prove"), "{}", tale.question_text());
+    tale.verdict("ocsp@from/one", cutover::event::Verdict::Normal).starts(&[]);
+    assert!(!tale.would_take(to(&tale, "up", Way::Do, 1)));
+    tale.answers(Answer::Retry).starts(&["do new[x]"]);
+}
+
+#[test]
+fn an_undone_line_that_cannot_go_out_may_be_retried_by_step() {
+    let mut tale = leaning_on_a_line();
+    let step = tale.step("new[x]");
+    tale.asks(Request::Retry { step });
+    assert!(tale.run.questions().is_empty());
+    tale.starts(&["do new[x]"]);
+}
+
+#[test]
+fn done_steps_of_phase_before_are_undone_in_a_rollback_line() {
+    let noon = crate::tale::noon();
+    let plan = PlanBuilder::new()
+        .lines(["x", "y"])
+        .window(noon + SignedDuration::from_hours(1), noon + SignedDuration::from_hours(2))
+        .step("early", |step| step.each("line", ["x", "y"]).phase(cutover::plan::Phase::Before))
+        .step("move", |step| step.each("line", ["x", "y"]).needs(["early"]));
+    let mut tale = Tale::new(plan.graph());
+    tale.starts(&["do early[x]", "do early[y]"]).done("early[x]").done("early[y]");
+    let line = tale.run.graph().find_line("x").unwrap();
+    tale.asks(rollback(Back::Line(line))).starts(&["undo early[x]"]).done("early[x]");
+    assert!(tale.run.is_out(tale.step("move[x]")) && tale.is_done("early[y]"));
+}
+
+#[test]
+fn two_lines_go_out_each_by_itself() {
+    let mut tale = Tale::new(two_lines().on_failure(OnFailure::RollbackLine).graph());
+    tale.starts(&["do open"]).done("open").starts(&["do move[x]", "do move[y]"]);
+    tale.fails("move[x]").fails("move[y]").starts(&["undo move[x]", "undo move[y]"]);
+    tale.done("move[x]");
+    assert!(tale.run.is_out(tale.step("look[x]")) && !tale.run.is_out(tale.step("look[y]")));
+    tale.done("move[y]");
+    assert_eq!(tale.run.lines_out().count(), 2);
+    // What belongs to no line hands the needs of both on.
+    tale.starts(&["do all"]).done("all");
+    tale.closes(Outcome::Completed);
+}
+
+#[test]
+fn a_rollback_of_the_run_overtakes_one_of_a_line() {
+    let mut tale = Tale::new(two_lines().graph());
+    tale.starts(&["do open"]).done("open").starts(&["do move[x]", "do move[y]"]);
+    let line = tale.run.graph().find_line("x").unwrap();
+    tale.asks(rollback(Back::Line(line))).rolls_back();
+    assert!(tale.refused(rollback(Back::Line(line))).contains("whole run"));
+    tale.stopped("move[x]").stopped("move[y]").starts(&["undo move[x]", "undo move[y]"]);
+    tale.done("move[x]");
+    assert!(!tale.run.is_out(tale.step("look[x]")), "it is undone, not out");
+    tale.done("move[y]").starts(&["undo open"]).done("open");
+    tale.closes(Outcome::RolledBack);
+}
