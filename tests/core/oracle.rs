@@ -74,7 +74,10 @@ impl Oracle {
                 }
             }
             Event::Verdict { provider, verdict, as_of } => {
-                self.verdicts[provider.index()] = (verdict.clone(), *as_of);
+                // One that judges what is gone changes nothing.
+                if *as_of >= self.last_event[provider.index()] {
+                    self.verdicts[provider.index()] = (verdict.clone(), *as_of);
+                }
                 let bad = matches!(verdict, Verdict::Down(_) | Verdict::Lying(_));
                 if bad && after.is_rolling_back() && !after.holds().is_empty() {
                     self.ordered = seq;
