@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it finds what it did not expect")]
 
+mod back;
 mod cost;
 mod every;
 mod oracle;
