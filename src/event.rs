@@ -138,9 +138,11 @@ pub struct Person {
     pub groups: Vec<String>,
 }
 
-/// Number of a hold; the `Seq` of the record that caused it.
+/// Number of a hold: the `Seq` of the record that caused it, or the next free number when one record
+/// causes several.
 pub type HoldId = Seq;
-/// Number of a question; the `Seq` of the record that raised it.
+/// Number of a question: the `Seq` of the record that raised it, or the next free number when one
+/// record raises several.
 pub type QuestionId = Seq;
 
 /// How far a person's rollback goes.

@@ -164,7 +164,10 @@ impl Run {
         }
         match self.plan_order(&scope) {
             Err(refused) => {
-                self.raise(step, Why::NoWayBack { why: why.to_owned(), refused });
+                let why = Why::NoWayBack { why: why.to_owned(), refused };
+                if !self.state.questions.iter().any(|it| it.step == step && it.why == why) {
+                    self.raise(step, why);
+                }
             }
             Ok(set) if set.is_empty() && !matches!(scope, Scope::To(_)) => {
                 let known = |asked: &super::questions::Asked| matches!(&asked.why, Why::NothingToUndo(it) if *it == scope);
