@@ -4,7 +4,8 @@ use super::args::Journal;
 use super::exit::Exit;
 use super::out;
 use super::problem::Problem;
-use crate::journal::replay::{self, Follow};
+use crate::journal::replay::{self, Follow, Verified};
+use crate::lane;
 use crate::report::lines;
 use jiff::tz::TimeZone;
 use std::io::Read as _;
@@ -40,28 +41,34 @@ pub(super) fn main(args: &Journal) -> Result<Exit, Problem> {
             Ok(Exit::Done)
         }
         Journal::Verify { target } => {
-            let verified = replay::verify(&target.dir()?)?;
-            if let Some(flaw) = verified.flaw {
-                return Err(Problem::wrong(format!(
-                    "{}:{}: byte {}: {}",
-                    verified.file.display(),
-                    flaw.line,
-                    flaw.byte,
-                    flaw.why
-                ))
+            let dir = target.dir()?;
+            let run = replay::verify(&dir)?;
+            let lane = lane::file::verify(&dir)?;
+            // Both are looked at before anything is said: a flaw in one does not hide the other.
+            let said: Vec<Result<String, Problem>> =
+                std::iter::once(run).chain(lane).map(judged).collect();
+            for line in said.iter().flatten() {
+                out(&format!("{line}\n"));
+            }
+            said.into_iter().collect::<Result<Vec<_>, _>>().map(|_| Exit::Done)
+        }
+    }
+}
+
+/// What was found of a file, as a line or as the problem that it is.
+fn judged(verified: Verified) -> Result<String, Problem> {
+    let file = verified.file.display();
+    match verified.flaw {
+        Some(flaw) => {
+            Err(Problem::wrong(format!("{file}:{}: byte {}: {}", flaw.line, flaw.byte, flaw.why))
                 .hint(format!(
                     "the {} records before it are intact; a torn tail is cut by `cutover resume`",
                     verified.records
-                )));
-            }
-            out(&format!(
-                "{}: {} records, {} bytes, all intact; head {}\n",
-                verified.file.display(),
-                verified.records,
-                verified.bytes,
-                verified.head
-            ));
-            Ok(Exit::Done)
+                )))
         }
+        None => Ok(format!(
+            "{file}: {} records, {} bytes, all intact; head {}",
+            verified.records, verified.bytes, verified.head
+        )),
     }
 }
