@@ -267,7 +267,8 @@ impl Runner {
         let (durable, durable_now) = watch::channel(journal.durable());
         let (listeners, progress) = (Listeners::default(), ProgressBook::default());
         manner.rehearsal = header.options.rehearsal;
-        let is_new = journal.epoch() == 1;
+        // Not by the epoch: a runner that was killed before its `opened` was durable had none.
+        let is_new = first.first().is_some_and(|record| record.seq == 1);
         // A run that is taken up again was killed for what is durable already.
         let before = if is_new { 0 } else { journal.durable() };
         manner.kill_at = faults.kill_at().filter(|record| *record > before);

@@ -279,7 +279,7 @@ async fn killed_at_any_record_a_run_comes_to_the_same_end_and_does_nothing_twice
     // begun, opened, then start and end of each of three steps, closed.
     for record in 1..=9 {
         let place = Place::new(
-            &TWO.replace("undo:", "check: { run: [sh, -c, \"grep -q $0 log\", STEP] }\n    undo:"),
+            &TWO.replace("undo:", "check: { run: [sh, -c, \"grep -qs $0 log || exit 1\", STEP] }\n    undo:"),
         );
         let text = std::fs::read_to_string(place.path().join("plan.yaml")).expect("the plan");
         let text =
