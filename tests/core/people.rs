@@ -218,6 +218,18 @@ fn no_start_takes_the_last_normal_provider() {
 }
 
 #[test]
+fn a_start_that_would_take_the_last_provider_when_it_is_durable_is_withdrawn() {
+    let mut tale = Tale::new(upgrades().graph());
+    tale.verdict("ocsp@from/one", Verdict::Normal).verdict("ocsp@from/two", Verdict::Normal);
+    tale.starts(&["do up-one"]);
+    assert!(tale.run.may_begin(tale.job("up-one")));
+    tale.verdict("ocsp@from/two", Verdict::Unknown);
+    assert!(!tale.run.may_begin(tale.job("up-one")));
+    tale.ends("up-one", cutover::event::Ending::Withdrawn).starts(&[]);
+    tale.verdict("ocsp@from/two", Verdict::Normal).starts(&["do up-one"]);
+}
+
+#[test]
 fn a_verdict_older_than_the_providers_last_event_counts_for_nothing() {
     let mut tale = Tale::new(upgrades().graph());
     tale.verdict("ocsp@from/one", Verdict::Normal).verdict("ocsp@from/two", Verdict::Normal);

@@ -381,13 +381,22 @@ fn before_its_begin_a_point_of_no_return_bars_nothing() {
 
 #[test]
 fn abort_ends_what_runs_undoes_nothing_and_closes_as_stuck() {
-    let mut tale = Tale::new(chain().graph());
-    tale.starts(&["do a"]).done("a").starts(&["do b"]);
+    let plan = PlanBuilder::new()
+        .limit("steps", 2)
+        .step("a", |step| step)
+        .step("b", |step| step)
+        .step("c", |step| step.needs(["a"]))
+        .step("d", |step| step);
+    let mut tale = Tale::new(plan.graph());
+    tale.starts(&["do a", "do b"]).done("a").starts(&["do c"]);
     tale.asks(Request::Abort { reason: "enough".into() });
-    assert_eq!(tale.stops(), ["do b"]);
+    assert_eq!(tale.stops(), ["do b", "do c"]);
+    assert!(!tale.run.may_begin(tale.job("b")), "not even what has a record");
     assert!(tale.refused(Request::Hold { reason: "x".into() }).contains("abort"));
-    tale.stopped("b");
-    assert!(!tale.would_take(to(&tale, "b", Way::Do, 2)));
+    tale.stopped("b").starts(&[]);
+    assert!(!tale.would_take(to(&tale, "d", Way::Do, 1)));
+    assert!(!tale.would_take(Event::Closed(Outcome::Stuck)), "`c` still runs");
+    tale.stopped("c");
     assert!(!tale.would_take(Event::Closed(Outcome::RolledBack)));
     tale.closes(Outcome::Stuck);
     assert!(tale.is_done("a"));
