@@ -265,3 +265,28 @@ fn status_and_graph_are_readable() {
     space.run(&["completions", "bash"]).exits(0).says("cutover");
     space.run(&["man"]).exits(0).says("cutover");
 }
+
+#[test]
+fn the_plan_in_the_readme_is_proved() {
+    let space = Space::new();
+    let readme = include_str!("../README.md");
+    let begin = readme.find("cutover: v1").expect("a plan");
+    let end = begin + readme[begin..].find("```").expect("its end");
+    space.write("plan.yaml", &readme[begin..end]);
+    let said = space.run(&["check", "plan.yaml"]).exits(0).says("proved");
+    assert_eq!(said.stderr, "", "not even a warning");
+}
+
+#[test]
+fn the_plan_of_the_day_is_proved_without_a_warning_and_not_without_serial() {
+    let space = Space::new();
+    let plan = include_str!("../plans/2019-04-06.yaml");
+    space.write("plan.yaml", plan);
+    let said = space.run(&["check", "plan.yaml"]).exits(0).says("for each of 6 lines");
+    assert!(!said.stderr.contains("warning"), "{}", said.stderr);
+    let without = plan.replace(", serial: true }", " }");
+    assert_ne!(without, plan);
+    space.write("plan.yaml", &without);
+    let said = space.run(&["check", "plan.yaml"]).exits(2);
+    said.says("`upgrade-ocsp[ocsp-1]`, `upgrade-ocsp[ocsp-2]` are under way").says("serial: true");
+}

@@ -50,12 +50,12 @@ fn page(loaded: &Loaded) -> String {
         );
     }
     let undoable = graph.steps().filter(|&step| !graph.is_point_of_no_return(step)).count();
-    let _ = writeln!(
-        text,
-        "  {:<11} {undoable} steps can be undone; {} are points of no return",
-        "rollback",
-        graph.len() - undoable
-    );
+    let barred = match graph.len() - undoable {
+        0 => "no point of no return".to_owned(),
+        1 => "1 point of no return".to_owned(),
+        many => format!("{many} points of no return"),
+    };
+    let _ = writeln!(text, "  {:<11} {undoable} steps can be undone; {barred}", "rollback");
     bounds(&mut text, &loaded.proof.bounds);
     let rollbacks: Vec<_> =
         loaded.proof.line_rollbacks.iter().filter(|line| !line.also.is_empty()).collect();
