@@ -403,7 +403,7 @@ impl Model {
         for &step in &going {
             fault = fault.also(graph.def(step).span, format!("`{}`", graph.name(step)));
         }
-        match self.cure(graph, subject, start) {
+        match self.cure(graph, subject, start, &state) {
             Some(cure) => fault.hint(cure),
             None => fault.hint(match subject.sense {
                 Sense::AtLeast => "bring another provider up before these steps begin",
@@ -448,11 +448,14 @@ impl Model {
     }
 
     /// One more need that would keep the bound, if there is one between two of these steps.
-    fn cure(&self, graph: &Graph, subject: &Subject, start: i64) -> Option<String> {
+    fn cure(&self, graph: &Graph, subject: &Subject, start: i64, state: &State) -> Option<String> {
         const TRIES: usize = 400;
         let mut tries = 0;
-        for later in 0..self.steps.len() {
-            for earlier in (0..self.steps.len()).filter(|&earlier| earlier != later) {
+        // The steps that are under way together first: an order between them is what is missing.
+        let mut order: Vec<usize> = (0..self.steps.len()).collect();
+        order.sort_by_key(|&job| !state.begun[job] || state.ended[job]);
+        for &later in &order {
+            for &earlier in order.iter().filter(|&&earlier| earlier != later) {
                 if self.jobs.before[later].contains(&index(earlier))
                     || self.jobs.before[earlier].contains(&index(later))
                 {
