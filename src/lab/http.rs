@@ -4,7 +4,7 @@
 //! Not known here: what is asked.
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,7 +15,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Mutex, watch};
@@ -23,6 +22,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// A request's body is at most this long.
 const LIMIT: usize = 64 * 1024;
+
+/// In a drain, a connection that was not asked anything yet is kept so long.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// The header by which the lab's own load is told from people: it keeps no lab alive.
 pub(super) const LOAD_HEADER: &str = "x-lab-load";
@@ -188,6 +190,10 @@ async fn accept(listener: TcpListener, handler: Handler, mut told: watch::Receiv
             }
         }
     }
+    // Who has connected already is served: nobody had said no.
+    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        connections.spawn(serve(stream, Arc::clone(&handler), told.clone()));
+    }
     drop(listener);
     loop {
         tokio::select! {
@@ -205,35 +211,46 @@ async fn accept(listener: TcpListener, handler: Handler, mut told: watch::Receiv
 async fn serve(stream: TcpStream, handler: Handler, mut told: watch::Receiver<Phase>) {
     // A small answer must not wait for Nagle's algorithm; without the option it is only slower.
     let _ = stream.set_nodelay(true);
-    let mut born = *told.borrow_and_update();
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&asked);
+    let (seen, mut asked) = watch::channel(false);
     let answering = service_fn(move |request| {
-        seen.store(true, Ordering::Relaxed);
+        seen.send_replace(true);
         answer(request, Arc::clone(&handler))
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answering);
     let mut connection = pin!(connection);
-    let mut asked_to_end = false;
+    tokio::select! {
+        // A client that hangs up is no concern of the server.
+        _ = connection.as_mut() => return,
+        () = to_end(&mut told, &mut asked) => connection.as_mut().graceful_shutdown(),
+    }
+    // The same.
+    let _ = connection.await;
+}
+
+/// Returns when a connection is to end after the request that it is in. hyper closes at once what was
+/// not asked anything yet, and a client would see its request lost: such a connection goes over to
+/// the next generation, and in a drain it has a moment for its first request.
+async fn to_end(told: &mut watch::Receiver<Phase>, asked: &mut watch::Receiver<bool>) {
+    let mut born = None;
     loop {
-        tokio::select! {
-            // A client that hangs up is no concern of the server.
-            _ = connection.as_mut() => return,
-            changed = told.changed(), if !asked_to_end => {
-                let now = *told.borrow();
-                if changed.is_ok() && now == born {
-                    continue;
+        let now = *told.borrow_and_update();
+        match now {
+            Phase::Serve(generation) => {
+                let old = born.is_some_and(|born| born != generation);
+                if old && *asked.borrow() {
+                    return;
                 }
-                // hyper closes at once what has not been asked anything yet, and a client would see
-                // its request lost: such a connection belongs to the next generation.
-                if matches!(now, Phase::Serve(_)) && !asked.load(Ordering::Relaxed) {
-                    born = now;
-                    continue;
-                }
-                asked_to_end = true;
-                connection.as_mut().graceful_shutdown();
+                born = Some(generation);
             }
+            Phase::Drain | Phase::Abort => {
+                // It asks, or it is gone, or it has nothing to ask: it ends in each case.
+                let _ = tokio::time::timeout(FIRST_REQUEST, asked.wait_for(|asked| *asked)).await;
+                return;
+            }
+        }
+        if told.changed().await.is_err() {
+            return;
         }
     }
 }
@@ -274,6 +291,7 @@ async fn answer(
 mod tests {
     use super::*;
     use crate::net::{Ask, NetError, fetch};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -298,11 +316,18 @@ mod tests {
             async move { fetch(&Ask::get(format!("{url}/slow"))).await }
         });
         entered.notified().await;
+        let mut early = TcpStream::connect(port.address).await.unwrap();
         let draining = tokio::spawn({
             let port = Arc::clone(&port);
             async move { port.drain(Duration::from_secs(10)).await }
         });
         while fetch(&Ask::get(&url)).await.is_ok() {}
+        // A client that is slow to ask: that it was not cut off meanwhile is no event to wait for.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut answer = String::new();
+        early.write_all(b"GET /early HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        early.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("/early\n"), "{answer}");
         assert!(matches!(fetch(&Ask::get(&url)).await, Err(NetError::Connect(_))));
         assert!(!draining.is_finished());
         go.notify_one();

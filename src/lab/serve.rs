@@ -69,6 +69,8 @@ async fn serve(directory: &Path, options: Options) -> Result<()> {
     control.start().await?;
     let link = write_files(&world, &ports, &control.url(), &sentinels)?;
     let mut load = start_load(&world)?;
+    // What making it took is no idleness.
+    world.touch();
     super::write_whole(&directory.join("lab.json"), &serde_json::to_vec_pretty(&link)?)?;
     wait(&world).await?;
     world.end();
@@ -76,6 +78,7 @@ async fn serve(directory: &Path, options: Options) -> Result<()> {
     for port in ports.values() {
         port.drain(Duration::from_millis(200)).await;
     }
+    control.drain(Duration::from_millis(200)).await;
     // The very last: who waits for the end waits for this.
     super::remove(&directory.join("lab.json"))
 }
