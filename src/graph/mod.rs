@@ -25,6 +25,7 @@ use crate::estate::Estate;
 use crate::event::{LineId, Outputs, ProviderId, StepId};
 use crate::plan::{Kind, OnFailure, Phase, Plan, StepDef, Work};
 use crate::text::fault::{Fault, Severity};
+use crate::text::near::near;
 use rows::Rows;
 use shape::Shape;
 use std::collections::BTreeMap;
@@ -464,19 +465,6 @@ fn flows_back(plan: &Plan, shape: &Shape) -> Vec<bool> {
         }
     }
     transfers.iter().map(|(all, replicating)| *all > 0 && all == replicating).collect()
-}
-
-/// The known name that was probably meant.
-pub(crate) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut best: Option<(usize, &str)> = None;
-    for other in known {
-        let distance = strsim::damerau_levenshtein(name, other);
-        let allowed = name.chars().count().max(other.chars().count()) / 3;
-        if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, other));
-        }
-    }
-    best.map(|(_, other)| other)
 }
 
 /// What was probably meant, else what there is.

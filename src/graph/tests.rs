@@ -248,11 +248,11 @@ fn a_long_chain_neither_overflows_nor_fills_the_screen() {
 #[test]
 fn unknown_names_come_with_what_was_probably_meant() {
     let plan = lines()
-        .step("verify", |s| s.each("line", ["a", "d"]))
+        .step("verify", |s| s.each("line", ["a", "thawte"]))
         .step("go", |s| s.needs(["verfy"]).uses(["wan"]))
         .limit("lan", 2);
     insta::assert_snapshot!(messages(plan.compile()), @r"
-    Error unknown-line: step `verify` fans out over unknown line `d`
+    Error unknown-line: step `verify` fans out over unknown line `thawte`
       hint: lines: `a`, `b`, `c`
     Error unknown-step: step `go` needs unknown step `verfy`
       hint: did you mean `verify`?
@@ -509,6 +509,27 @@ fn the_digest_tells_graphs_apart() {
     let digests: BTreeSet<String> = others.into_iter().map(|plan| plan.graph().digest()).collect();
     assert_eq!(digests.len(), 6);
     assert!(!digests.contains(&digest));
+}
+
+#[test]
+fn a_hundred_thousand_steps_are_a_plan_too() {
+    let values: Vec<String> = (0..1_000).map(|value| format!("host-{value}")).collect();
+    let all = || values.iter().map(String::as_str);
+    let mut plan = PlanBuilder::new();
+    for index in 0..100_usize {
+        let before: Vec<String> =
+            (1..=3).filter_map(|back| index.checked_sub(back)).map(|at| format!("s{at}")).collect();
+        plan = plan.step(&format!("s{index}"), |s| {
+            s.each("host", all()).needs(before.iter().map(String::as_str))
+        });
+    }
+    let graph = plan.graph();
+    assert_eq!((graph.len(), graph.edge_count()), (100_000, 294_000));
+    let last = graph.find("s99[host-999]").expect("there");
+    assert_eq!(graph.needs(last).len(), 3);
+    assert!(graph.ordered(&[(graph.find("s0[host-999]").expect("there"), last)])[0]);
+    assert!(!graph.ordered(&[(graph.find("s0[host-998]").expect("there"), last)])[0]);
+    assert!(crate::proof::prove(&graph).is_ok());
 }
 
 fn here<T>(value: T) -> Spanned<T> {

@@ -17,8 +17,10 @@ use crate::event::{LineId, StepId};
 use crate::graph::Graph;
 use crate::plan::template::Template;
 use crate::plan::{Phase, Work};
+use crate::text::Span;
 use crate::text::fault::{Fault, Severity};
 use protection::Bound;
+use std::collections::BTreeMap;
 
 /// What was proved of a graph, printed by `check`.
 #[derive(Clone, Debug, Default)]
@@ -72,9 +74,42 @@ fn judge(view: &View<'_>, faults: &mut Vec<Fault>) -> Vec<Bound> {
     rollback::judge(view, faults);
     // 4.5 (the window) comes in here.
     protection::prove(view.graph, &|step| !view.is_in(step)).unwrap_or_else(|found| {
-        faults.extend(found);
+        faults.extend(once_for_all_lines(view.graph, found));
         Vec::new()
     })
+}
+
+/// Lines are much alike, and so are their faults: one that several lines have is told of the first,
+/// with the number of the others.
+fn once_for_all_lines(graph: &Graph, faults: Vec<Fault>) -> Vec<Fault> {
+    let of_any_line = |text: &str| -> String {
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let words = text.split_inclusive(|c: char| !is_name(c));
+        let general = words.map(|word| {
+            let name = word.trim_end_matches(|c: char| !is_name(c));
+            if graph.find_line(name).is_some() { &word[name.len()..] } else { word }
+        });
+        general.collect()
+    };
+    let mut places: BTreeMap<(&'static str, Option<Span>, String), usize> = BTreeMap::new();
+    let mut told: Vec<(Fault, u32)> = Vec::new();
+    for fault in faults {
+        let key = (fault.code, fault.span, of_any_line(&fault.what));
+        let place = *places.entry(key).or_insert(told.len());
+        match told.get_mut(place) {
+            Some((_, more)) => *more += 1,
+            None => told.push((fault, 0)),
+        }
+    }
+    let counted = told.into_iter().map(|(mut fault, more)| {
+        match more {
+            0 => {}
+            1 => fault.what.push_str(" (and so for one more line)"),
+            more => fault.what.push_str(&format!(" (and so for {more} more lines)")),
+        }
+        fault
+    });
+    counted.collect()
 }
 
 fn finish(mut faults: Vec<Fault>) -> Result<Vec<Fault>, Vec<Fault>> {

@@ -419,6 +419,36 @@ fn protection_is_proved_too() {
 }
 
 #[test]
+fn a_fault_of_every_line_is_told_once() {
+    let lines = ["geotrust", "thawte", "symantec"];
+    let plan = PlanBuilder::new()
+        .lines(lines)
+        .protect("ocsp", true, 1, ["ocsp@from/o"])
+        .step("enable", |s| {
+            there_and_back(s.each("line", lines), enable("ocsp@to/o"), disable("ocsp@to/o"))
+        })
+        .step("upgrade", |s| s.disturbs(["ocsp@to/o"]));
+    insta::assert_snapshot!(said(prove(&plan.graph())), @r"
+    Error unordered-effects: `enable[geotrust]` and `upgrade` both act on `ocsp@to/o[geotrust]`, and nothing says which comes first (and so for 2 more lines)
+      hint: let one need the other, or the same gate, so that `ocsp@to/o[geotrust]` is up or down for sure
+    ");
+}
+
+#[test]
+fn what_has_no_line_waits_only_for_lines_that_take_part() {
+    let graph = PlanBuilder::new()
+        .lines(LINES)
+        .step("close", |s| s.each("line", LINES).kind(Kind::Drain))
+        .step("snapshot", |s| s.each("line", LINES).kind(Kind::Snapshot).needs(["close"]))
+        .step("transfer", |s| s.kind(Kind::Transfer).needs(["snapshot"]))
+        .step("end", |s| s.needs(["transfer"]))
+        .graph();
+    assert!(errors(&graph).is_empty());
+    assert!(without(&graph, &["close[b]", "snapshot[b]"]).is_empty(), "line b is out as a whole");
+    assert_eq!(without(&graph, &["close[b]"]), ["transfer-undrained"]);
+}
+
+#[test]
 fn clocks_that_contradict_a_phase_are_found() {
     let moment = |text: &str| text.parse().expect("an instant");
     let plan = |phase, not_before: &str| {
