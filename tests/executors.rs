@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+#[path = "executors/fakes.rs"]
+mod fakes;
+
 /// Two sites with a database `odd` each, in a directory of its own.
 struct Bench {
     dir: tempfile::TempDir,
@@ -273,6 +276,40 @@ async fn a_copy_that_was_stopped_goes_on_and_takes_what_changed_meanwhile() {
     bench.done(Action::DatabaseTransfer(transfer())).await;
     assert_eq!(dump(&bench.path("to")), dump(&bench.path("from")));
     assert_eq!(bench.done(verify()).await["differences"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_writes_into_half_a_copy_is_noticed() {
+    let bench = Bench::new();
+    bench
+        .open("from")
+        .execute_batch(
+            "CREATE TABLE first(id INTEGER PRIMARY KEY);
+             INSERT INTO first VALUES (10);
+             CREATE TABLE many(id INTEGER PRIMARY KEY, w BLOB);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+             INSERT INTO many SELECT i, randomblob(40) FROM n;",
+        )
+        .expect("a source");
+    let (context, stopper, mut seen) = bench.context("r1");
+    let going =
+        tokio::spawn(carry_out(deed(Action::DatabaseTransfer(transfer()), Ask::Perform), context));
+    seen.wait_for(|progress| progress.rows.is_some_and(|(done, _)| done >= 8000))
+        .await
+        .expect("it copies");
+    stopper.send(true).expect("it listens");
+    assert_eq!(going.await.expect("it ends"), Ending::Stopped);
+    // Into a table that is copied already: no chunk would meet it again.
+    bench.open("to").execute_batch("INSERT INTO first VALUES (3)").expect("a row");
+    let ending = bench.does(Action::DatabaseTransfer(transfer()), Ask::Perform).await;
+    let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+    assert!(failure.to_string().contains("table `first`: 1 rows were copied and 2"), "{failure}");
+    // Still marked as ours, and not finished: it can be undone.
+    assert_eq!(
+        bench.does(Action::DatabaseTransfer(transfer()), Ask::IsDone).await,
+        Ending::NotDone
+    );
+    bench.done(Action::DatabaseDiscard(transfer())).await;
 }
 
 #[tokio::test]

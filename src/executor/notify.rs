@@ -14,6 +14,7 @@ use crate::plan::template::{Cut, cut};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A notice larger than this is a mistake in the plan.
@@ -196,7 +197,10 @@ impl Place {
 fn write_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let mut file = tempfile::Builder::new().prefix(".notice-").tempfile_in(directory)?;
+    // A notice is for everybody, and whoever publishes it is somebody else than the runner.
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".notice-").permissions(fs::Permissions::from_mode(0o644));
+    let mut file = builder.tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {

@@ -466,9 +466,11 @@ pub(crate) fn catch_from(outputs: &[Output], text: &str) -> Worked {
     catch(&patterns(outputs).map_err(Ending::Failed)?, text)
 }
 
+/// Spelled in one way, without a trailing slash: a later runner looks for the very same text.
 fn absolute(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.components().collect()
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> String {

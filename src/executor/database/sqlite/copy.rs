@@ -392,6 +392,23 @@ fn build(target: &mut Connection, schema: &Schema, brake: &Brake) -> Result<(), 
     Ok(())
 }
 
+/// Whether the target holds as many rows as were copied: a revocation changes rows, only a stranger
+/// adds or removes them.
+fn counted(target: &Transaction<'_>, schema: &Schema) -> Result<(), Trouble> {
+    let copied = format!("SELECT coalesce(sum(rows), 0) FROM {CHUNKS} WHERE tbl = ?1");
+    for table in &schema.tables {
+        let copied: i64 = target.query_row(&copied, [&table.name], |row| row.get(0))?;
+        let there = schema::count(target, &table.name)?;
+        if there != copied.unsigned_abs() {
+            return Err(Trouble::last(format!(
+                "table `{}`: {copied} rows were copied and {there} are there: somebody else writes to the target",
+                table.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Sequences, the file's own numbers, the receipt in the place of the mark: one transaction.
 fn close(
     source: &Connection,
@@ -402,6 +419,7 @@ fn close(
 ) -> Result<(), Trouble> {
     let sequences = schema::sequences(source)?;
     let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    counted(&transaction, schema)?;
     for (table, value) in sequences {
         if schema.tables.iter().any(|known| known.name == table) {
             transaction.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [&table])?;
