@@ -331,6 +331,12 @@ impl Run {
         self.up(provider)
     }
 
+    /// Whether clients are sent there as soon as nobody disturbs it: what `loses` and `gains` have
+    /// left, `disturbs` aside.
+    pub fn is_sent_to(&self, provider: ProviderId) -> bool {
+        self.state.providers[provider.index()].net > 0
+    }
+
     /// The last record that touched this provider (a start or end of a job with effects on it).
     pub fn last_event_of(&self, provider: ProviderId) -> Seq {
         self.state.providers[provider.index()].last_event

@@ -132,6 +132,22 @@ impl GuardLink {
         Ok(Self { inner: Some(inner) })
     }
 
+    /// A guard that a test plays.
+    #[cfg(test)]
+    pub(super) fn played(
+        graph: &Graph,
+        to: mpsc::UnboundedSender<Told>,
+        said: mpsc::UnboundedReceiver<Said>,
+        every: Duration,
+        inbox: mpsc::UnboundedSender<Letter>,
+    ) -> Self {
+        let count = u32::try_from(graph.providers().len()).expect("few providers");
+        let inner = Inner::new(graph, (0..count).map(ProviderId).collect(), None);
+        inner.told.lock().expect("not poisoned").to = Some(to);
+        tokio::spawn(hear(Arc::clone(&inner), said, every, inbox));
+        Self { inner: Some(inner) }
+    }
+
     /// Answers, failures and times of every provider that is watched.
     pub(crate) fn stats(&self) -> Vec<Stats> {
         let handle = self.inner.as_ref().and_then(|inner| inner.handle.as_ref());

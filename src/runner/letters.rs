@@ -6,8 +6,10 @@ use super::inbox::{Answered, Asked, Letter, News, Signal};
 use super::lane::{self, Hold};
 use super::{A_MOMENT, Due, INTERRUPTED, Log, Loop, Stop};
 use crate::event::{Event, LineId, ProviderId, Request, Seq, StepId, Verdict};
+use crate::graph::Graph;
 use crate::lane::file::Held;
 use crate::run::HoldCause;
+use jiff::SignedDuration;
 use std::sync::Arc;
 
 impl<L: Log> Loop<L> {
@@ -113,12 +115,25 @@ impl<L: Log> Loop<L> {
         self.append(Event::Verdict { provider, verdict, as_of }).map(drop)
     }
 
+    /// A clock that jumped forwards is how a machine that was suspended looks from inside: what the
+    /// guard held of the providers is from before, and nothing is taken from them on its word.
+    pub(super) fn asleep(&mut self, by: SignedDuration) -> Result<(), Stop> {
+        if by.is_negative() || self.run.outcome().is_some() {
+            return Ok(());
+        }
+        let as_of = self.run.seq();
+        for provider in providers(self.run.graph()) {
+            self.verdict(provider, Verdict::Unknown, as_of)?;
+        }
+        self.guard.touched_all(self.run.seq());
+        Ok(())
+    }
+
     /// A guard that hangs or dies is itself a breach.
     fn guard_is_silent(&mut self) -> Result<(), Stop> {
         self.listeners.tell(&News::Note("the guard is silent: a breach by itself".to_owned()));
         let as_of = self.run.seq();
-        for index in 0..self.run.graph().providers().len() {
-            let provider = ProviderId(u32::try_from(index).expect("BUG: ids are 32 bits"));
+        for provider in providers(self.run.graph()) {
             let silent = Verdict::Down(vec!["guard-silent".to_owned()]);
             self.verdict(provider, silent, as_of)?;
         }
@@ -193,4 +208,9 @@ impl<L: Log> Loop<L> {
         }
         Ok(None)
     }
+}
+
+fn providers(graph: &Graph) -> impl Iterator<Item = ProviderId> + use<> {
+    let count = u32::try_from(graph.providers().len()).expect("BUG: ids are 32 bits");
+    (0..count).map(ProviderId)
 }

@@ -24,6 +24,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod watched;
+#[cfg(test)]
 mod whole;
 mod world;
 
@@ -273,6 +275,7 @@ impl<L: Log> Loop<L> {
             if let Some(by) = self.jumps.look() {
                 tracing::warn!(%by, "the wall clock jumped");
                 self.listeners.tell(&News::ClockJumped(by));
+                self.asleep(by)?;
             }
         }
     }
@@ -521,7 +524,8 @@ fn given_back(run: &Run, step: StepId, way: Way) -> Vec<ProviderId> {
     let is_up = |provider: ProviderId, effect: Effect| match (effect, way) {
         (Effect::Gains, Way::Do | Way::Check) | (Effect::Loses, Way::Undo) => true,
         (Effect::Loses, _) | (Effect::Gains, Way::Undo) => false,
-        (Effect::Disturbs, _) => run.is_up_in_plan(provider),
+        // Down only until the job has ended.
+        (Effect::Disturbs, _) => run.is_sent_to(provider),
     };
     let effects = graph.effects(step).iter();
     effects.filter(|(p, effect)| is_up(*p, *effect)).map(|(p, _)| *p).collect()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// What the fake world does with an attempt.
 #[derive(Clone, Debug)]
-enum Play {
+pub(super) enum Play {
     /// Ends so after a while.
     End(Duration, Ending),
     /// Ends when it is stopped.
@@ -22,22 +22,22 @@ enum Play {
 
 /// A world of which the test says what happens; by default every deed succeeds after a second.
 #[derive(Default)]
-struct FakeWorld {
-    plays: Mutex<BTreeMap<String, Vec<Play>>>,
-    begun: Mutex<Vec<String>>,
-    stops: Mutex<BTreeMap<Job, oneshot::Sender<()>>>,
+pub(super) struct FakeWorld {
+    pub(super) plays: Mutex<BTreeMap<String, Vec<Play>>>,
+    pub(super) begun: Mutex<Vec<String>>,
+    pub(super) stops: Mutex<BTreeMap<Job, oneshot::Sender<()>>>,
 }
 
-fn done() -> Ending {
+pub(super) fn done() -> Ending {
     Ending::Done(Outputs::new())
 }
 
 impl FakeWorld {
-    fn plays(self: &Arc<Self>, job: &str, plays: Vec<Play>) {
+    pub(super) fn plays(self: &Arc<Self>, job: &str, plays: Vec<Play>) {
         self.plays.lock().expect("fine").insert(job.to_owned(), plays);
     }
 
-    fn begun(&self) -> Vec<String> {
+    pub(super) fn begun(&self) -> Vec<String> {
         self.begun.lock().expect("fine").clone()
     }
 }
@@ -79,7 +79,7 @@ impl World for FakeWorld {
 }
 
 /// A journal in memory whose disk the test plays.
-struct TestLog {
+pub(super) struct TestLog {
     seq: Seq,
     records: Arc<Mutex<Vec<Record>>>,
     disk: watch::Receiver<Disk>,
@@ -87,7 +87,7 @@ struct TestLog {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Disk {
+pub(super) enum Disk {
     /// Everything is durable at once.
     Fast,
     /// Durable up to here.
@@ -128,13 +128,13 @@ impl Log for TestLog {
 }
 
 /// A run on a fake world.
-struct Stage {
-    world: Arc<FakeWorld>,
-    records: Arc<Mutex<Vec<Record>>>,
+pub(super) struct Stage {
+    pub(super) world: Arc<FakeWorld>,
+    pub(super) records: Arc<Mutex<Vec<Record>>>,
     disk: watch::Sender<Disk>,
     inbox: mpsc::UnboundedSender<Letter>,
     graph: Arc<Graph>,
-    looping: Option<Loop<TestLog>>,
+    pub(super) looping: Option<Loop<TestLog>>,
     first: Vec<Record>,
 }
 
@@ -142,7 +142,7 @@ fn mara() -> Person {
     Person { login: "mara".into(), uid: 1001, groups: vec!["release-managers".into()] }
 }
 
-fn header() -> crate::event::Header {
+pub(super) fn header() -> crate::event::Header {
     crate::event::Header {
         format: 1,
         program: "0".into(),
@@ -158,11 +158,11 @@ fn header() -> crate::event::Header {
 }
 
 impl Stage {
-    fn new(graph: Arc<Graph>, manner: Manner) -> Self {
+    pub(super) fn new(graph: Arc<Graph>, manner: Manner) -> Self {
         Self::guarded(graph, manner, |_, _| GuardLink::none())
     }
 
-    fn guarded(
+    pub(super) fn guarded(
         graph: Arc<Graph>,
         manner: Manner,
         guard: impl FnOnce(&Graph, mpsc::UnboundedSender<Letter>) -> GuardLink,
@@ -170,8 +170,10 @@ impl Stage {
         let now: Timestamp = "2019-04-06T15:30:00Z".parse().expect("an instant");
         let clock = Clock::bound_to_tokio(now);
         let mut run = Run::new(Arc::clone(&graph));
+        let mut header = header();
+        header.options.rehearsal = manner.rehearsal;
         let events = [
-            Event::Begun(Box::new(header())),
+            Event::Begun(Box::new(header)),
             Event::Opened { epoch: 1, boot: "b".into(), pid: 1, cut: 0 },
         ];
         let first: Vec<_> = (1..)
@@ -205,7 +207,7 @@ impl Stage {
     }
 
     /// Runs beside the test.
-    fn go(&mut self) -> tokio::task::JoinHandle<Result<RunnerEnd, Bug>> {
+    pub(super) fn go(&mut self) -> tokio::task::JoinHandle<Result<RunnerEnd, Bug>> {
         let looping = self.looping.take().expect("once");
         tokio::spawn(looping.run(self.first.clone()))
     }
@@ -218,7 +220,7 @@ impl Stage {
     }
 
     /// The records so far, short.
-    fn story(&self) -> Vec<String> {
+    pub(super) fn story(&self) -> Vec<String> {
         let records = self.records.lock().expect("fine");
         let name = |job: &Job| {
             let way = format!("{:?}", job.way).to_lowercase();
@@ -252,7 +254,7 @@ impl Stage {
             .collect()
     }
 
-    async fn until(&self, what: &str) {
+    pub(super) async fn until(&self, what: &str) {
         for _ in 0..10_000 {
             if self.story().iter().any(|line| line == what) {
                 return;
