@@ -181,6 +181,34 @@ pub enum Answer {
     Hold,
 }
 
+impl Answer {
+    /// Every answer, in the order in which they are listed.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::NotDone,
+        Self::Retry,
+        Self::Go,
+        Self::Skip,
+        Self::Hold,
+        Self::RollbackLine,
+        Self::Rollback,
+    ];
+
+    /// As it is typed and shown: `cutover answer RUN QUESTION WORD`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotDone => "not-done",
+            Self::Retry => "retry",
+            Self::Go => "go",
+            Self::Skip => "skip",
+            Self::Hold => "hold",
+            Self::RollbackLine => "rollback-line",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
 /// What a person asks of a run. `Run::admit` refuses what cannot be had, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {

@@ -4,8 +4,8 @@
 //! what is legal, the journal's file, and how anything is shown.
 
 use crate::event::{
-    Answer, Back, Ending, Event, HoldId, Job, Outcome, Outputs, Person, ProviderId, QuestionId,
-    Record, Request, Seq, StepId, Verdict, Way,
+    Back, Ending, Event, HoldId, Job, Outcome, Outputs, Person, ProviderId, QuestionId, Record,
+    Request, Seq, StepId, Verdict, Way,
 };
 use crate::graph::Graph;
 use crate::plan::{Kind, Phase};
@@ -558,22 +558,9 @@ impl<'a> Told<'a> {
         };
         let choice = match request {
             Request::Release { hold: Some(hold) } => Some(format!("hold {hold}")),
-            Request::Answer { answer, .. } => Some(answer_word(*answer).to_owned()),
+            Request::Answer { answer, .. } => Some(answer.word().to_owned()),
             _ => None,
         };
         Self { what, step, choice, words }
-    }
-}
-
-fn answer_word(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Done => "done",
-        Answer::NotDone => "not done",
-        Answer::Retry => "retry",
-        Answer::Rollback => "rollback",
-        Answer::RollbackLine => "rollback-line",
-        Answer::Go => "go",
-        Answer::Skip => "skip",
-        Answer::Hold => "hold",
     }
 }

@@ -6,10 +6,10 @@ use super::problem::Problem;
 use super::target::run_dir;
 use crate::estate::Estate;
 use crate::event;
+use crate::event::Answer as Word;
 use crate::journal::rundir::RunDir;
 use crate::operator::client::{Client, ClientError};
 use crate::operator::protocol::{Ask, How, Refused, Reply};
-use crate::report::lines::{ANSWERS, answer_word};
 use std::collections::BTreeMap;
 
 pub(super) fn hold(args: &Reasoned) -> Result<Exit, Problem> {
@@ -40,9 +40,9 @@ pub(super) fn answer(args: &Answer) -> Result<Exit, Problem> {
         Problem::wrong(format!("`{question}` is no question's number"))
             .hint("`cutover status` lists the open questions")
     })?;
-    let answer = ANSWERS.into_iter().find(|&answer| answer_word(answer) == word.as_str());
+    let answer = Word::ALL.into_iter().find(|answer| answer.word() == word.as_str());
     let Some(answer) = answer else {
-        let words: Vec<_> = ANSWERS.iter().map(|&answer| answer_word(answer)).collect();
+        let words: Vec<_> = Word::ALL.iter().map(|answer| answer.word()).collect();
         return Err(Problem::wrong(format!("`{word}` is no answer"))
             .hint(format!("one of {}", words.join(", "))));
     };

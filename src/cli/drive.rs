@@ -129,11 +129,7 @@ pub(crate) fn next_step(end: &RunnerEnd, dir: &RunDir) -> Option<String> {
         runner::Exit::NeedsPerson => {
             let mut text = "a person is needed:\n".to_owned();
             for question in end.run.questions() {
-                let answers: Vec<_> = question
-                    .answers
-                    .iter()
-                    .map(|&a| crate::report::lines::answer_word(a))
-                    .collect();
+                let answers: Vec<_> = question.answers.iter().map(|&a| a.word()).collect();
                 text.push_str(&format!(
                     "  question {}: {}\n    cutover answer {dir} {} {}\n",
                     question.id,

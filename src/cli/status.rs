@@ -7,7 +7,7 @@ use super::problem::Problem;
 use crate::event::Outcome;
 use crate::journal::replay;
 use crate::report::board::{View, frame};
-use crate::report::lines::{answer_word, outcome_word};
+use crate::report::lines::outcome_word;
 use crate::run::{HoldCause, Run, Status};
 use crate::runner::clock::Clock;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -141,7 +141,7 @@ fn questions(run: &Run) -> Vec<JsonQuestion> {
             question: question.id,
             step: question.step.map(|step| run.graph().name(step)),
             text: question.text,
-            answers: question.answers.into_iter().map(answer_word).collect(),
+            answers: question.answers.into_iter().map(crate::event::Answer::word).collect(),
         })
         .collect()
 }

@@ -166,8 +166,7 @@ fn holds(view: &View<'_>) -> Vec<String> {
         })
         .collect();
     for question in view.run.questions() {
-        let answers: Vec<_> =
-            question.answers.iter().map(|&answer| super::lines::answer_word(answer)).collect();
+        let answers: Vec<_> = question.answers.iter().map(|&answer| answer.word()).collect();
         out.push(format!(
             "QUESTION {}: {} · `cutover answer RUN {} {}`",
             question.id,

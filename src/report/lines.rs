@@ -2,9 +2,7 @@
 //!
 //! A line begins with the time and the record's number, so that it can be found in the journal.
 
-use crate::event::{
-    Answer, Back, Ending, Event, Job, Outcome, Record, Request, Timer, Verdict, Way,
-};
+use crate::event::{Back, Ending, Event, Job, Outcome, Record, Request, Timer, Verdict, Way};
 use crate::graph::Graph;
 use crate::revocation::{Entry, Said};
 use jiff::tz::TimeZone;
@@ -171,7 +169,7 @@ fn requested(graph: &Graph, request: &Request) -> String {
             format!("says no to {}: {reason}", graph.name(*step))
         }
         Request::Answer { question, answer, note } => {
-            let answer = answer_word(*answer);
+            let answer = answer.word();
             let colon = if note.is_empty() { "" } else { ": " };
             format!("answers question {question} with `{answer}`{colon}{note}")
         }
@@ -195,32 +193,6 @@ fn requested(graph: &Graph, request: &Request) -> String {
             format!("rolls back {what}{colon}{reason}")
         }
         Request::Interrupt => "interrupts the run".to_owned(),
-    }
-}
-
-/// Every answer, in the order in which they are listed.
-pub const ANSWERS: [Answer; 8] = [
-    Answer::Done,
-    Answer::NotDone,
-    Answer::Retry,
-    Answer::Go,
-    Answer::Skip,
-    Answer::Hold,
-    Answer::RollbackLine,
-    Answer::Rollback,
-];
-
-/// An answer as it is typed: `cutover answer RUN QUESTION WORD`.
-pub fn answer_word(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Done => "done",
-        Answer::NotDone => "not-done",
-        Answer::Retry => "retry",
-        Answer::Rollback => "rollback",
-        Answer::RollbackLine => "rollback-line",
-        Answer::Go => "go",
-        Answer::Skip => "skip",
-        Answer::Hold => "hold",
     }
 }
 

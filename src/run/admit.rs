@@ -155,7 +155,7 @@ impl Run {
         let Some(asked) = self.state.questions.iter().find(|asked| asked.id == id) else {
             return match self.state.answered.get(&id) {
                 Some((who, was)) => {
-                    refuse(format!("{who} has answered question {id} already: {}", word(*was)))
+                    refuse(format!("{who} has answered question {id} already: {}", was.word()))
                 }
                 None => refuse(format!("there is no open question {id}")),
             };
@@ -170,9 +170,9 @@ impl Run {
                 "repair what keeps its undo from working, and answer `retry`",
             );
         }
-        let offers: Vec<_> = offers.into_iter().map(word).collect();
+        let offers: Vec<_> = offers.into_iter().map(Answer::word).collect();
         refuse_hint(
-            format!("question {id} cannot be answered with `{}`", word(answer)),
+            format!("question {id} cannot be answered with `{}`", answer.word()),
             format!("it can be answered with {}", offers.join(", ")),
         )
     }
@@ -507,17 +507,4 @@ impl Run {
 
 fn is_member<'a>(who: &Person, mut groups: impl Iterator<Item = &'a str> + Clone) -> bool {
     groups.clone().next().is_none() || groups.any(|group| who.groups.iter().any(|it| it == group))
-}
-
-fn word(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Done => "done",
-        Answer::NotDone => "not-done",
-        Answer::Retry => "retry",
-        Answer::Rollback => "rollback",
-        Answer::RollbackLine => "rollback-line",
-        Answer::Go => "go",
-        Answer::Skip => "skip",
-        Answer::Hold => "hold",
-    }
 }
