@@ -9,7 +9,7 @@ pub(crate) const MADE_AT: i64 = 1_795_507_707;
 
 macro_rules! data {
     ($name:literal) => {
-        include_bytes!(concat!("../../tests/data/revocation/", $name))
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/revocation/", $name))
     };
 }
 pub(crate) use data;

@@ -1,0 +1,221 @@
+//! The emergency lane: applied at every site, confirmed by what OCSP and CRL answer.
+
+use super::*;
+
+/// A line at two sites: databases, and providers whose answers openssl signs from them.
+struct Line {
+    dir: tempfile::TempDir,
+    estate: Arc<Estate>,
+}
+
+const SERIAL: &str = "80aabb01";
+
+impl Line {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut estate = Estate::default();
+        for site in ["from", "to"] {
+            let path = dir.path().join(format!("{site}.db"));
+            let mut it = Site::default();
+            it.databases.insert("geotrust".into(), spanned(Database::Sqlite(path.clone())));
+            let (ocsp, crl) = providers(&path);
+            for (service, url) in [("ocsp", ocsp), ("crl", crl)] {
+                let provider = Provider { url, ..Provider::default() };
+                let service_is = Service {
+                    providers: BTreeMap::from([("one".into(), spanned(provider))]),
+                    issuers: Issuers::All(vec![pem("ca")]),
+                    expect: None,
+                };
+                it.services.insert(service.into(), spanned(service_is));
+            }
+            estate.sites.insert(site.into(), spanned(it));
+        }
+        let line = Self { dir, estate: Arc::new(estate) };
+        line.fill("from");
+        line
+    }
+
+    fn database(&self, site: &str) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.dir.path().join(format!("{site}.db"))).expect("opens")
+    }
+
+    /// The table, with one good certificate: what a copy from before the order holds.
+    fn fill(&self, site: &str) {
+        self.database(site)
+            .execute_batch(
+                "DROP TABLE IF EXISTS certificates;
+                 CREATE TABLE certificates(serial TEXT PRIMARY KEY, status TEXT, revoked_at INTEGER, reason INTEGER);
+                 INSERT INTO certificates VALUES ('80aabb01', 'good', NULL, NULL);",
+            )
+            .expect("filled");
+    }
+
+    fn row(&self, site: &str) -> (String, Option<i64>, Option<i64>) {
+        let get = "SELECT status, revoked_at, reason FROM certificates";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        self.database(site).query_row(get, [], read).expect("a row")
+    }
+
+    fn run_dir(&self) -> RunDir {
+        let path = self.dir.path().join("run");
+        fs::create_dir_all(&path).expect("made");
+        RunDir::new(path)
+    }
+
+    fn order(&self, serial: &str, reason: Reason) -> Result<(), String> {
+        let mut file = LaneFile::open(&self.run_dir()).expect("opens");
+        let order = Order {
+            certificate: Certificate::new("geotrust", serial).expect("a serial"),
+            reason,
+            received_at: jiff::Timestamp::now(),
+            compromised_at: None,
+            by: Person { login: "mara".into(), uid: 0, groups: Vec::new() },
+        };
+        admit::accept(&mut file, &self.estate, ["geotrust"].into_iter(), order)
+            .expect("the file works")
+            .map(|_| ())
+    }
+}
+
+fn spanned<T>(value: T) -> Spanned<T> {
+    Spanned { value, span: Default::default() }
+}
+
+/// An OCSP responder and a CRL server over a database.
+fn providers(path: &Path) -> (String, String) {
+    let path = path.to_owned();
+    let index = Arc::new(move || {
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        let get = "SELECT status, coalesce(revoked_at, 0), coalesce(reason, 0) FROM certificates";
+        let row = connection.query_row(get, [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, u8>(2)?))
+        });
+        let end = utc(jiff_now() + 86_400 * 1000);
+        match row {
+            Ok((status, at, reason)) if status == "revoked" => {
+                let reason = match reason {
+                    1 => ",keyCompromise",
+                    4 => ",superseded",
+                    _ => "",
+                };
+                format!("R\t{end}\t{}{reason}\t80AABB01\tunknown\t/CN=good\n", utc(at))
+            }
+            Ok(_) => format!("V\t{end}\t\t80AABB01\tunknown\t/CN=good\n"),
+            Err(_) => String::new(),
+        }
+    });
+    let responder = Responder::new("delegate", &["-ndays", "4"]);
+    let ocsp = {
+        let index = Arc::clone(&index);
+        serve(move |request| {
+            responder.index(&index());
+            ocsp_reply(responder.answer(request))
+        })
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let number = Mutex::new(16);
+    let crl = serve(move |_| {
+        let mut number = number.lock().expect("not poisoned");
+        *number += 1;
+        let dir = dir.path();
+        for name in ["ca.cnf", "ca.pem", "ca.key", "index.txt.attr"] {
+            fs::copy(pki().join(name), dir.join(name)).expect("copied");
+        }
+        fs::write(dir.join("crlnumber"), format!("{:04x}", *number)).expect("writable");
+        fs::write(dir.join("index.txt"), index()).expect("writable");
+        openssl(dir, &["ca", "-config", "ca.cnf", "-gencrl", "-out", "l.pem"]);
+        let body = openssl(dir, &["crl", "-in", "l.pem", "-outform", "DER"]);
+        Some(Reply(200, "application/pkix-crl", body, 0))
+    });
+    (ocsp, crl)
+}
+
+fn serving(sites: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let names = sites.iter().flat_map(|site| {
+        ["ocsp", "crl", "seal"].map(|service| format!("{service}@{site}/one[geotrust]"))
+    });
+    BTreeMap::from([("geotrust".to_owned(), names.collect())])
+}
+
+#[tokio::test]
+async fn a_revocation_is_confirmed_by_openssls_answers_without_a_runner() {
+    let line = Line::new();
+    assert_eq!(
+        line.order("ff", Reason::Superseded),
+        Err("no site has a certificate `ff` of `geotrust`".into())
+    );
+    line.order(SERIAL, Reason::Superseded).expect("accepted");
+    let view = View { seq: 4, serving: serving(&["from"]), touches: Vec::new() };
+    let (_view, receiver) = tokio::sync::watch::channel(view);
+    let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
+    let (mut worker, _said) = Worker::new(setup, receiver).expect("opens");
+    let certificate = Certificate::new("geotrust", SERIAL).expect("a serial");
+    let stage = worker.until_confirmed(&certificate, LONG).await.expect("the file works");
+    assert_eq!(stage, Some(Stage::Confirmed));
+    let (status, at, reason) = line.row("from");
+    assert_eq!((status.as_str(), reason), ("revoked", Some(4)));
+    let issuer = Issuer::read(&pem("ca")).expect("a CA");
+    let services = &line.estate.sites["from"].services;
+    let serial = Serial::from_hex(SERIAL).expect("hex");
+    let url = &services["crl"].providers["one"].url;
+    let list = crl::get(url, &issuer, Duration::from_secs(10)).await.expect("a list");
+    assert_eq!(list.find(&serial).map(|entry| Some(entry.at)), Some(at));
+    assert_eq!(
+        line.order(SERIAL, Reason::Superseded).map_err(|why| why.contains("already")),
+        Err(true)
+    );
+}
+
+#[tokio::test]
+async fn what_a_transfer_brings_over_is_suspect_until_it_is_applied_again() {
+    let line = Line::new();
+    line.order(SERIAL, Reason::KeyCompromise).expect("accepted");
+    let view = View { seq: 4, serving: serving(&["from"]), touches: Vec::new() };
+    let (view, receiver) = tokio::sync::watch::channel(view);
+    let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
+    let (_handle, mut said) = Worker::spawn(setup, receiver).expect("opens");
+    let next = async |said: &mut UnboundedReceiver<LaneSaid>, clear: bool, from: u64| {
+        let listening = async {
+            loop {
+                match said.recv().await.expect("the worker lives") {
+                    LaneSaid::Line { clear: now, as_of, .. } if now == clear && as_of >= from => {
+                        return;
+                    }
+                    LaneSaid::Lost(why) => panic!("{why}"),
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(LONG, listening).await.expect("told in time");
+    };
+    next(&mut said, true, 0).await;
+    // A transfer: while it runs the line is not clear, and the copy is from before the order.
+    view.send_modify(|view| view.started("geotrust", "to", 10));
+    line.fill("to");
+    next(&mut said, false, 10).await;
+    view.send_modify(|view| view.ended("geotrust", "to", 10, 12));
+    next(&mut said, true, 12).await;
+    assert_eq!(line.row("to"), line.row("from"), "the same time and reason at both sites");
+    // The new site comes to serve as well: it has to publish first.
+    view.send_modify(|view| {
+        view.seq = 20;
+        view.serving = serving(&["from", "to"]);
+    });
+    next(&mut said, true, 20).await;
+    // A restore throws the revocation away: it is brought back.
+    view.send_modify(|view| view.started("geotrust", "to", 30));
+    next(&mut said, false, 30).await;
+    line.fill("to");
+    view.send_modify(|view| view.ended("geotrust", "to", 30, 31));
+    next(&mut said, true, 31).await;
+    assert_eq!(line.row("to"), line.row("from"));
+    drop(view);
+    let mut file = LaneFile::open(&line.run_dir()).expect("opens");
+    file.poll().expect("reads");
+    let (entries, lane) = cutover::lane::file::read(&line.run_dir()).expect("reads");
+    let published =
+        entries.iter().filter(|entry| matches!(entry.said, LaneEntry::Published { .. }));
+    assert!(published.count() >= 4, "ocsp and crl, at both sites");
+    let (_, revocation) = lane.revocations().next().expect("one");
+    assert!(revocation.delay().is_some());
+}
