@@ -62,21 +62,21 @@ pub(super) fn prove(graph: &Graph, out: &dyn Fn(StepId) -> bool) -> Result<Vec<B
 }
 
 /// A service or role with everything that acts on it.
-struct Subject {
-    name: String,
-    sense: Sense,
-    limit: u32,
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) sense: Sense,
+    pub(super) limit: u32,
     /// Where the plan says so.
-    span: Span,
+    pub(super) span: Span,
     /// Providers, or sites of a role.
-    things: Vec<Thing>,
+    pub(super) things: Vec<Thing>,
 }
 
 /// A provider, or a site of a role, and the effects on it.
-struct Thing {
-    name: String,
-    up: bool,
-    effects: Vec<(StepId, Effect)>,
+pub(super) struct Thing {
+    pub(super) name: String,
+    pub(super) up: bool,
+    pub(super) effects: Vec<(StepId, Effect)>,
 }
 
 fn subjects(graph: &Graph, out: &dyn Fn(StepId) -> bool) -> Vec<Subject> {
@@ -162,16 +162,16 @@ fn prove_one(graph: &Graph, subject: &Subject) -> Result<Bound, Vec<Fault>> {
 
 /// The events that matter to one subject: the steps with an effect on it, and its outages that
 /// several unordered steps share.
-struct Model {
-    jobs: Jobs,
+pub(super) struct Model {
+    pub(super) jobs: Jobs,
     /// The step of each job that is one; groups have none.
-    steps: Vec<StepId>,
+    pub(super) steps: Vec<StepId>,
     rows: BTreeMap<StepId, usize>,
     exact: bool,
 }
 
 impl Model {
-    fn of(graph: &Graph, subject: &Subject) -> Result<Self, Vec<Fault>> {
+    pub(super) fn of(graph: &Graph, subject: &Subject) -> Result<Self, Vec<Fault>> {
         let steps: BTreeSet<StepId> =
             subject.things.iter().flat_map(|thing| &thing.effects).map(|(step, _)| *step).collect();
         let mut steps: Vec<StepId> = steps.into_iter().collect();
