@@ -1,4 +1,5 @@
-//! What `check` proves before anything runs: sections 4.1 to 4.4 of the design.
+//! What `check` proves before anything runs: sections 4.1 to 4.4 of the design; 4.5, which rests on
+//! estimates and proves nothing, is [`window`].
 //!
 //! A step that is out takes no part: it owes nothing and gives nothing, but hands its needs on, so
 //! the order of the others stays as it is. That is why every question here is asked of the whole
@@ -11,6 +12,7 @@ pub mod protection;
 mod rollback;
 #[cfg(test)]
 mod tests;
+pub mod window;
 
 use crate::action::Action;
 use crate::event::{LineId, StepId};
@@ -72,7 +74,6 @@ pub fn prove_without(graph: &Graph, out: &dyn Fn(StepId) -> bool) -> Result<(), 
 fn judge(view: &View<'_>, faults: &mut Vec<Fault>) -> Vec<Bound> {
     domain::judge(view, faults);
     rollback::judge(view, faults);
-    // 4.5 (the window) comes in here.
     protection::prove(view.graph, &|step| !view.is_in(step)).unwrap_or_else(|found| {
         faults.extend(once_for_all_lines(view.graph, found));
         Vec::new()
