@@ -39,8 +39,8 @@ pub(crate) struct Fetched {
     pub(crate) findings: Vec<Finding>,
     /// Content type, lower case, without parameters.
     pub(crate) content_type: String,
-    /// `max-age` of Cache-Control, seconds.
-    pub(crate) max_age: Option<i64>,
+    /// Until when a cache may hand it on: unix seconds, by RFC 9111 section 4.2.
+    pub(crate) fresh_until: Option<i64>,
 }
 
 /// Unix seconds, now.
@@ -138,8 +138,8 @@ async fn fetch(ask: Ask, names: &Names) -> Result<Fetched, Finding> {
     }
     let content_type = reply.header("content-type").unwrap_or("");
     let content_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let max_age = reply.header("cache-control").and_then(max_age);
-    Ok(Fetched { body: reply.body, took: reply.took, findings, content_type, max_age })
+    let fresh_until = fresh_until(|name| reply.header(name), now());
+    Ok(Fetched { body: reply.body, took: reply.took, findings, content_type, fresh_until })
 }
 
 fn failure(error: &NetError, names: &Names) -> Finding {
@@ -155,8 +155,22 @@ fn failure(error: &NetError, names: &Names) -> Finding {
 
 /// Seconds that the server's clock is ahead of ours.
 fn skew(reply: &Reply) -> Option<i64> {
-    let date = jiff::fmt::rfc2822::parse(reply.header("date")?).ok()?;
-    Some(date.timestamp().as_second() - now())
+    Some(date(reply.header("date")?)? - now())
+}
+
+/// Until when a cache may hand an answer on (RFC 9111 sections 4.2.1 and 4.2.3). Its age counts from the
+/// moment that its own `Date` names, so that a second spent on the way is no second of freshness.
+fn fresh_until<'a>(header: impl Fn(&str) -> Option<&'a str>, now: i64) -> Option<i64> {
+    let Some(max_age) = header("cache-control").and_then(max_age) else {
+        return header("expires").and_then(date);
+    };
+    let age = header("age").and_then(|age| age.trim().parse::<i64>().ok()).unwrap_or(0);
+    let made = header("date").and_then(date).unwrap_or(now).min(now - age.max(0));
+    Some(made.saturating_add(max_age))
+}
+
+fn date(value: &str) -> Option<i64> {
+    Some(jiff::fmt::rfc2822::parse(value).ok()?.timestamp().as_second())
 }
 
 fn max_age(value: &str) -> Option<i64> {
@@ -219,6 +233,33 @@ mod tests {
         let request = [0xfb, 0xff, 0xfe];
         assert_eq!(get_url("http://h/ocsp/", &request, false), "http://h/ocsp/+//+");
         assert_eq!(get_url("http://h/ocsp", &request, true), "http://h/ocsp/%2B%2F%2F%2B");
+    }
+
+    #[test]
+    fn freshness_counts_from_the_moment_the_answer_was_made() {
+        let second = |at: i64| format!("Sat, 06 Apr 2019 15:30:{at:02} GMT");
+        let base = date(&second(0)).expect("a date");
+        let until = |headers: &[(&str, &str)], now: i64| {
+            fresh_until(|name| headers.iter().find(|(key, _)| *key == name).map(|it| it.1), now)
+                .map(|at| at - base)
+        };
+        let made = second(10);
+        // A second on the way, or a clock a second ahead: it is not fresh for longer.
+        assert_eq!(until(&[("cache-control", "max-age=30"), ("date", &made)], base + 11), Some(40));
+        assert_eq!(until(&[("cache-control", "max-age=30"), ("date", &made)], base + 9), Some(39));
+        // Some cache has held it already.
+        let aged = [("cache-control", "max-age=30"), ("date", made.as_str()), ("age", "20")];
+        assert_eq!(until(&aged, base + 11), Some(21));
+        // `max-age` beats Expires; alone, Expires says it.
+        let expires = second(50);
+        let both = [("cache-control", "max-age=30"), ("date", &made), ("expires", &expires)];
+        assert_eq!(until(&both, base + 10), Some(40));
+        assert_eq!(until(&[("expires", &expires)], base + 10), Some(50));
+        assert_eq!(until(&[("date", &made)], base + 10), None);
+        assert_eq!(
+            until(&[("cache-control", "max-age=9223372036854775807")], base),
+            Some(i64::MAX - base)
+        );
     }
 
     #[test]

@@ -262,9 +262,8 @@ impl Prober {
         let now = fetch::now();
         let judged = ocsp::judge(&fetched.body, &request, now);
         let mut findings = fetched.findings;
-        if let Some(max_age) = fetched.max_age
-            && judged.next_update > 0
-            && now + max_age > judged.next_update
+        if judged.next_update > 0
+            && fetched.fresh_until.is_some_and(|until| until > judged.next_update)
         {
             findings.push(found("ocsp-cache-headers", "caches may keep it past its nextUpdate"));
         }

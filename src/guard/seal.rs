@@ -58,7 +58,7 @@ mod tests {
             took: Duration::ZERO,
             findings: Vec::new(),
             content_type: content_type.to_owned(),
-            max_age: None,
+            fresh_until: None,
         }
     }
 
