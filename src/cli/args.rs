@@ -211,9 +211,6 @@ pub struct Resume {
     /// Stay when a person is needed, instead of exiting with 4
     #[arg(long)]
     pub wait: bool,
-    /// Put a fault in, as for `rehearse`
-    #[arg(long = "fault", value_name = "SPEC")]
-    pub fault: Vec<String>,
     /// Leave gates and manual steps of a rehearsal to people
     #[arg(long)]
     pub ask: bool,
