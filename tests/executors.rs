@@ -118,6 +118,14 @@ CREATE TABLE grown(base INTEGER, twice INTEGER GENERATED ALWAYS AS (base * 2) ST
 INSERT INTO grown(base) VALUES (1), (2), (3);
 CREATE TABLE hidden(rowid TEXT, _rowid_ TEXT, oid TEXT);
 INSERT INTO hidden VALUES ('same', 'same', 'same'), ('same', 'same', 'same'), ('b', NULL, 'c');
+CREATE TABLE cased(k TEXT COLLATE NOCASE, PRIMARY KEY(k COLLATE BINARY)) WITHOUT ROWID;
+INSERT INTO cased VALUES ('a'), ('B'), ('A'), ('b');
+CREATE TABLE "größe; -- 'x'
+y"("ä b" TEXT, '' REAL);
+INSERT INTO "größe; -- 'x'
+y" VALUES (char(97, 0, 98), 9e999), (cast(x'ff' AS TEXT), -9e999), (9223372036854775807, 9e999 - 9e999);
+CREATE TABLE cutover_log(a);
+INSERT INTO cutover_log VALUES ('not ours');
 CREATE TABLE empty(a, b);
 CREATE TABLE log(what TEXT);
 CREATE INDEX plain_by_b ON plain(b DESC) WHERE b <> '';
@@ -131,7 +139,7 @@ fn dump(path: &Path) -> Vec<String> {
     let connection = Connection::open(path).expect("a database");
     let mut lines = Vec::new();
     let mut query = connection
-        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'cutover%' ORDER BY 1, 2")
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE name <> 'cutover_receipt' ORDER BY 1, 2")
         .expect("a schema");
     let objects: Vec<(String, String, Option<String>)> = query
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -169,14 +177,14 @@ async fn a_copy_of_every_odd_thing_is_equal() {
     let before = bench.does(Action::DatabaseTransfer(transfer()), Ask::IsDone).await;
     assert_eq!(before, Ending::NotDone);
     let outputs = bench.done(Action::DatabaseTransfer(transfer())).await;
-    assert_eq!(outputs["rows"], "16");
+    assert_eq!(outputs["rows"], "24");
     assert_eq!(dump(&bench.path("to")), dump(&bench.path("from")));
     assert!(matches!(
         bench.does(Action::DatabaseTransfer(transfer()), Ask::IsDone).await,
         Ending::Done(_)
     ));
     let outputs = bench.done(verify()).await;
-    assert_eq!((outputs["differences"].as_str(), outputs["rows_source"].as_str()), ("0", "16"));
+    assert_eq!((outputs["differences"].as_str(), outputs["rows_source"].as_str()), ("0", "24"));
     // The counter came over: a new row is numbered like at the source.
     bench.open("to").execute("INSERT INTO counted(v) VALUES ('four')", []).expect("a row");
     let id: i64 = bench
@@ -240,6 +248,94 @@ async fn what_is_not_ours_is_neither_written_over_nor_dropped() {
         let empty = bench.does(Action::DatabaseDiscard(transfer()), Ask::IsDone).await;
         assert!(matches!(empty, Ending::Done(_)), "{empty:?}");
     }
+}
+
+/// Starts a copy and stops it when so many rows have arrived.
+async fn copy_some(bench: &Bench, rows: u64) {
+    let (context, stopper, mut seen) = bench.context("r1");
+    let going =
+        tokio::spawn(carry_out(deed(Action::DatabaseTransfer(transfer()), Ask::Perform), context));
+    seen.wait_for(|progress| progress.rows.is_some_and(|(done, _)| done >= rows))
+        .await
+        .expect("it copies");
+    stopper.send(true).expect("it listens");
+    assert_eq!(going.await.expect("it ends"), Ending::Stopped);
+}
+
+/// 20,000 rows, each with a value that no other has.
+const MANY: &str = "PRAGMA journal_mode = wal;
+    CREATE TABLE many(id INTEGER PRIMARY KEY, v TEXT UNIQUE, w BLOB);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+    INSERT INTO many SELECT i, 'row ' || i, randomblob(40) FROM n;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_value_that_moved_between_finished_chunks_is_no_hindrance() {
+    let bench = Bench::new();
+    bench.open("from").execute_batch(MANY).expect("a source");
+    copy_some(&bench, 9000).await;
+    // Both ways: whichever chunk is copied anew first, the other still holds its value.
+    bench
+        .open("from")
+        .execute_batch(
+            "UPDATE many SET v = 'x' WHERE id = 17; UPDATE many SET v = 'row 17' WHERE id = 5000;
+             UPDATE many SET v = 'row 5000' WHERE id = 17;",
+        )
+        .expect("a change");
+    let outputs = bench.done(Action::DatabaseTransfer(transfer())).await;
+    assert_eq!(dump(&bench.path("to")), dump(&bench.path("from")));
+    // The digest is that of the rows: a copy in one go has the same.
+    bench.done(Action::DatabaseDiscard(transfer())).await;
+    assert_eq!(bench.done(Action::DatabaseTransfer(transfer())).await, outputs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_the_name_and_not_the_shape_is_refused() {
+    let bench = Bench::new();
+    bench.open("from").execute_batch(MANY).expect("a source");
+    bench.open("from").execute_batch("CREATE INDEX by_w ON many(w)").expect("an index");
+    for (stranger, named) in [
+        ("CREATE INDEX by_w ON many(v)", "index `by_w` is made otherwise"),
+        ("CREATE TABLE guest(a)", "table `guest` is here, and not"),
+        ("CREATE VIEW guest AS SELECT 1", "view `guest` is here, and not"),
+    ] {
+        copy_some(&bench, 4000).await;
+        bench.open("to").execute_batch(stranger).expect(stranger);
+        let ending = bench.does(Action::DatabaseTransfer(transfer()), Ask::Perform).await;
+        let Ending::Failed(failure) = ending else { panic!("{stranger}: {ending:?}") };
+        assert!(failure.to_string().contains(named), "{stranger}: {failure}");
+        bench.done(Action::DatabaseDiscard(transfer())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_keyed_otherwise_than_its_column_compares_is_copied_whole() {
+    let bench = Bench::new();
+    // Pairs that differ only in case, and one row before them, so that a chunk ends within a pair.
+    bench
+        .open("from")
+        .execute_batch(
+            "PRAGMA journal_mode = wal;
+             CREATE TABLE cased(k TEXT COLLATE NOCASE, PRIMARY KEY(k COLLATE BINARY)) WITHOUT ROWID;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9001)
+             INSERT INTO cased SELECT 'A' UNION ALL SELECT 'K' || i FROM n UNION ALL SELECT 'k' || i FROM n;
+             CREATE TABLE folded(k TEXT, v INTEGER, PRIMARY KEY(k COLLATE NOCASE, v DESC)) WITHOUT ROWID;
+             INSERT INTO folded SELECT k, length(k) FROM cased WHERE k GLOB 'k*';",
+        )
+        .expect("a source");
+    bench.done(Action::DatabaseTransfer(transfer())).await;
+    assert_eq!(dump(&bench.path("to")), dump(&bench.path("from")));
+    assert_eq!(bench.done(verify()).await["differences"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_copy_is_no_source() {
+    let bench = Bench::new();
+    bench.open("from").execute_batch(MANY).expect("a source");
+    copy_some(&bench, 4000).await;
+    let back = Transfer { from: "to".to_owned(), to: "from".to_owned(), ..transfer() };
+    let ending = bench.does(Action::DatabaseTransfer(back), Ask::Perform).await;
+    let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+    assert!(failure.to_string().contains("half of it is no source"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,6 @@ use sqlite::Sqlite;
 use std::future::Future;
 use std::time::Duration;
 
-/// Tables whose names begin so are ours and no part of the data.
-pub(crate) const OURS: &str = "cutover_";
 /// Differences that a failure names.
 const NAMED: usize = 20;
 /// Before each further look at rows that differ: a revocation may have landed at one end and be on

@@ -2,8 +2,9 @@
 //!
 //! A chunk, its proof and its bookmark are one transaction in the target: the rows are read back and
 //! hashed there before it commits, so that nobody's change can come between. After a kill the finished
-//! chunks are hashed once more at the source; one that changed meanwhile (a revocation) is copied
-//! anew, and the rest goes on where it ended. The source is read in one consistent view.
+//! chunks are hashed once more at the source; those that changed meanwhile (a revocation) are copied
+//! anew, and the rest goes on where it ended. The source is read in one consistent view, and the
+//! receipt's digest is that of its rows in key order: how they were cut into chunks does not show.
 
 use super::super::{Receipt, Work};
 use super::marks::{self, CHUNKS, Holds, MARK, RECEIPT};
@@ -67,6 +68,10 @@ pub(super) fn copy(
     brake: &Brake,
 ) -> Result<Receipt, Trouble> {
     let source = from.view(brake)?;
+    if marks::is_half(&source).map_err(|error| from.trouble(error))? {
+        let what = "is itself the target of a copy that has not ended: half of it is no source";
+        return Err(from.trouble(Trouble::last(what)));
+    }
     let schema = schema::read(&source).map_err(|error| from.trouble(error))?;
     let mut target = to.open_or_make(brake)?;
     prepare(&source, &mut target, &schema, work).map_err(|error| to.trouble(error))?;
@@ -173,51 +178,81 @@ fn fingerprint(schema: &Schema) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Copies a table's rows; the digest over its chunks.
+/// Copies a table's rows; the digest of its row stream.
 fn rows(
     source: &Connection,
     target: &mut Connection,
     table: &Table,
     far: &mut Far<'_>,
 ) -> Result<String, Trouble> {
-    let mut digest = blake3::Hasher::new();
-    let mut past: Vec<Cell> = Vec::new();
-    let finished = bookmarks(target, &table.name)?;
-    let mut number = 0;
-    for chunk in finished {
-        far.brake.go_on()?;
-        let up_to = (table.key != Key::None).then_some(chunk.last.as_slice());
-        let now = hash(source, table, &past, up_to)?;
-        let chunk = if now.digest == chunk.digest && now.rows == chunk.rows {
-            chunk
-        } else {
-            // Changed at the source since it was copied: the present counts.
-            again(source, target, table, number, &past, chunk.last)?
-        };
-        digest.update(chunk.digest.as_bytes());
-        far.add(&chunk);
-        past = chunk.last;
-        number += 1;
-    }
+    let mut stream = blake3::Hasher::new();
+    let (mut past, number) = finished(source, target, table, &mut stream, far)?;
     if table.key == Key::None && number > 0 {
-        return Ok(digest.finalize().to_hex().to_string());
+        return Ok(stream.finalize().to_hex().to_string());
     }
+    let mut number = number;
     loop {
         far.brake.go_on()?;
         let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let stretch = write(source, &transaction, table, &past, None)?;
+        let stretch = write(source, &transaction, table, &past, None, Some(&mut stream))?;
         if stretch.chunk.rows > 0 || table.key == Key::None {
             record(&transaction, &table.name, number, &stretch.chunk)?;
             transaction.commit()?;
-            digest.update(stretch.chunk.digest.as_bytes());
             far.add(&stretch.chunk);
         }
         past = stretch.chunk.last;
         number += 1;
         if stretch.ended {
-            return Ok(digest.finalize().to_hex().to_string());
+            return Ok(stream.finalize().to_hex().to_string());
         }
     }
+}
+
+/// A finished chunk whose rows are not the source's any more.
+struct Stale {
+    number: i64,
+    past: Vec<Cell>,
+    last: Vec<Cell>,
+}
+
+/// Holds the finished chunks of a table against the source and copies anew what has changed there.
+/// The key of the last of them, and how many there are.
+fn finished(
+    source: &Connection,
+    target: &mut Connection,
+    table: &Table,
+    stream: &mut blake3::Hasher,
+    far: &mut Far<'_>,
+) -> Result<(Vec<Cell>, i64), Trouble> {
+    let mut past: Vec<Cell> = Vec::new();
+    let mut stale = Vec::new();
+    let mut number = 0;
+    for chunk in bookmarks(target, &table.name)? {
+        far.brake.go_on()?;
+        let up_to = (table.key != Key::None).then_some(chunk.last.as_slice());
+        let now = hash(source, table, &past, up_to, Some(stream))?;
+        let last = chunk.last.clone();
+        if now.digest == chunk.digest && now.rows == chunk.rows {
+            far.add(&chunk);
+        } else {
+            // Changed at the source since it was copied: the present counts.
+            stale.push(Stale { number, past, last: last.clone() });
+        }
+        past = last;
+        number += 1;
+    }
+    // All of them are emptied before one is filled: a value that only one row may have can have
+    // moved from one chunk to another.
+    let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for chunk in &stale {
+        empty(&transaction, table, chunk)?;
+    }
+    transaction.commit()?;
+    for chunk in stale {
+        far.brake.go_on()?;
+        far.add(&again(source, target, table, chunk)?);
+    }
+    Ok((past, number))
 }
 
 /// Reads a piece of a table in key order and hashes it: what lies past a key, up to another.
@@ -226,35 +261,41 @@ fn hash(
     table: &Table,
     past: &[Cell],
     up_to: Option<&[Cell]>,
+    stream: Option<&mut blake3::Hasher>,
 ) -> Result<Chunk, Trouble> {
     let mut query = connection.prepare_cached(&table.select(!past.is_empty(), up_to.is_some()))?;
     value::bind_both(&mut query, past, up_to.unwrap_or_default())?;
     let mut rows = query.raw_query();
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(stream);
     while let Some(row) = rows.next()? {
         tally.take(row, table)?;
     }
     Ok(tally.chunk())
 }
 
-/// Copies a finished chunk anew: the same keys, what the source holds there now.
+/// Deletes the rows of a stale chunk, and its bookmark says so: whatever happens next, it is copied
+/// anew.
+fn empty(target: &Transaction<'_>, table: &Table, chunk: &Stale) -> Result<(), Trouble> {
+    let up_to = (table.key != Key::None).then_some(chunk.last.as_slice());
+    let mut delete =
+        target.prepare_cached(&table.delete(!chunk.past.is_empty(), up_to.is_some()))?;
+    value::bind_both(&mut delete, &chunk.past, up_to.unwrap_or_default())?;
+    delete.raw_execute()?;
+    let nothing = Chunk { last: chunk.last.clone(), ..Chunk::default() };
+    record(target, &table.name, chunk.number, &nothing)
+}
+
+/// Copies an emptied chunk anew: the same keys, what the source holds there now.
 fn again(
     source: &Connection,
     target: &mut Connection,
     table: &Table,
-    number: i64,
-    past: &[Cell],
-    last: Vec<Cell>,
+    stale: Stale,
 ) -> Result<Chunk, Trouble> {
+    let Stale { number, past, last } = stale;
     let up_to = (table.key != Key::None).then_some(last.as_slice());
     let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut delete =
-            transaction.prepare_cached(&table.delete(!past.is_empty(), up_to.is_some()))?;
-        value::bind_both(&mut delete, past, up_to.unwrap_or_default())?;
-        delete.raw_execute()?;
-    }
-    let stretch = write(source, &transaction, table, past, up_to)?;
+    let stretch = write(source, &transaction, table, &past, up_to, None)?;
     // The bookmark keeps the chunk's bound, also where the row of that key is gone.
     let chunk = Chunk { last, ..stretch.chunk };
     record(&transaction, &table.name, number, &chunk)?;
@@ -262,24 +303,31 @@ fn again(
     Ok(chunk)
 }
 
-/// What adds up over the rows of a chunk.
+/// What adds up over the rows of a chunk; `stream` is that of the whole table.
 #[derive(Default)]
-struct Tally {
+struct Tally<'a> {
     hasher: blake3::Hasher,
+    stream: Option<&'a mut blake3::Hasher>,
     last: Vec<Cell>,
     rows: u64,
     bytes: u64,
     row: Vec<u8>,
 }
 
-impl Tally {
+impl<'a> Tally<'a> {
+    fn new(stream: Option<&'a mut blake3::Hasher>) -> Self {
+        Self { stream, ..Self::default() }
+    }
+
     fn take(&mut self, row: &rusqlite::Row<'_>, table: &Table) -> Result<(), Trouble> {
         self.row.clear();
         for column in 0..table.width() {
             value::encode(row.get_ref(column)?, &mut self.row);
         }
-        self.hasher.update(&(self.row.len() as u64).to_le_bytes());
-        self.hasher.update(&self.row);
+        for hasher in [Some(&mut self.hasher), self.stream.as_deref_mut()].into_iter().flatten() {
+            hasher.update(&(self.row.len() as u64).to_le_bytes());
+            hasher.update(&self.row);
+        }
         self.rows += 1;
         self.bytes += self.row.len() as u64;
         self.last = value::cells(row, table.key_width())?;
@@ -300,12 +348,13 @@ fn write(
     table: &Table,
     past: &[Cell],
     up_to: Option<&[Cell]>,
+    stream: Option<&mut blake3::Hasher>,
 ) -> Result<Stretch, Trouble> {
     let mut query = source.prepare_cached(&table.select(!past.is_empty(), up_to.is_some()))?;
     value::bind_both(&mut query, past, up_to.unwrap_or_default())?;
     let mut insert = target.prepare_cached(&table.insert())?;
     let mut rows = query.raw_query();
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(stream);
     let whole = table.key == Key::None || up_to.is_some();
     let mut ended = true;
     while let Some(row) = rows.next()? {
@@ -322,7 +371,7 @@ fn write(
     let chunk = tally.chunk();
     if chunk.rows > 0 {
         let up_to = if table.key == Key::None { None } else { Some(up_to.unwrap_or(&chunk.last)) };
-        let back = hash(target, table, past, up_to)?;
+        let back = hash(target, table, past, up_to, None)?;
         if back.digest != chunk.digest {
             return Err(Trouble::last(format!(
                 "{} rows were written and read back otherwise",
@@ -392,6 +441,32 @@ fn build(target: &mut Connection, schema: &Schema, brake: &Brake) -> Result<(), 
     Ok(())
 }
 
+/// Whether the target is made as the source is, in everything: what was there already, by an earlier
+/// attempt or a stranger, has the source's names perhaps and not its shape.
+fn shaped(target: &Transaction<'_>, schema: &Schema) -> Result<(), Trouble> {
+    let there = schema::read(target)?;
+    let other = |what: &str, kind: &str, name: &str| {
+        Err(Trouble::last(format!(
+            "{kind} `{name}` is {what} at the source; undo the step and begin anew"
+        )))
+    };
+    for object in &there.objects {
+        if !schema.objects.contains(object) {
+            let known = schema.objects.iter().any(|one| one.name == object.name);
+            let what = if known { "made otherwise than" } else { "here, and not" };
+            return other(what, &object.kind, &object.name);
+        }
+    }
+    for table in &there.tables {
+        match schema.tables.iter().find(|one| one.name == table.name) {
+            Some(known) if known == table => {}
+            Some(_) => return other("made otherwise than", "table", &table.name),
+            None => return other("here, and not", "table", &table.name),
+        }
+    }
+    Ok(())
+}
+
 /// Whether the target holds as many rows as were copied: a revocation changes rows, only a stranger
 /// adds or removes them.
 fn counted(target: &Transaction<'_>, schema: &Schema) -> Result<(), Trouble> {
@@ -419,6 +494,7 @@ fn close(
 ) -> Result<(), Trouble> {
     let sequences = schema::sequences(source)?;
     let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    shaped(&transaction, schema)?;
     counted(&transaction, schema)?;
     for (table, value) in sequences {
         if schema.tables.iter().any(|known| known.name == table) {

@@ -4,8 +4,7 @@
 
 use super::super::{Receipt, Work};
 use super::{Brake, Sqlite, Trouble};
-use crate::executor::database::OURS;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 /// One row while a copy is on its way: whose it is.
 pub(super) const MARK: &str = "cutover_transfer";
@@ -13,6 +12,9 @@ pub(super) const MARK: &str = "cutover_transfer";
 pub(super) const CHUNKS: &str = "cutover_chunk";
 /// One row after a finished copy.
 pub(super) const RECEIPT: &str = "cutover_receipt";
+
+/// Tables that are ours and no part of the data. Others whose names look like it are somebody's.
+pub(super) const OURS: [&str; 3] = [MARK, CHUNKS, RECEIPT];
 
 /// What a target holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,11 @@ pub(super) fn holds(connection: &Connection, work: &Work) -> Result<Holds, Troub
     Ok(Holds::Foreign(format!("{}{more}", some.join(", "))))
 }
 
+/// Whether a copy into it has begun and not ended.
+pub(super) fn is_half(connection: &Connection) -> Result<bool, Trouble> {
+    has(connection, MARK)
+}
+
 fn has(connection: &Connection, table: &str) -> Result<bool, Trouble> {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     Ok(connection.query_row(sql, [table], |_| Ok(())).optional()?.is_some())
@@ -79,10 +86,11 @@ fn has(connection: &Connection, table: &str) -> Result<bool, Trouble> {
 fn foreign(connection: &Connection) -> Result<Vec<String>, Trouble> {
     let mut query = connection.prepare(
         "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view', 'trigger') \
-         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND substr(name, 1, ?2) <> ?1 ORDER BY name",
+         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )?;
-    let names = query.query_map(params![OURS, OURS.len() as i64], |row| row.get(0))?;
-    Ok(names.collect::<Result<_, _>>()?)
+    let names = query.query_map([], |row| row.get::<_, String>(0))?;
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    Ok(names.into_iter().filter(|name| !OURS.contains(&name.as_str())).collect())
 }
 
 /// What a finished copy of this run left.

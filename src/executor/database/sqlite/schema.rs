@@ -1,10 +1,10 @@
 //! What a database consists of, read from itself; no table is known beforehand.
 //!
-//! Left out: SQLite's own tables (`sqlite_...`) and ours (`cutover_...`). Virtual tables are
+//! Left out: SQLite's own tables (`sqlite_...`) and ours (`marks`). Virtual tables are
 //! refused: their content lies in tables of their module, which would not survive a copy by rows.
 
-use super::super::OURS;
 use super::Trouble;
+use super::marks::OURS;
 use rusqlite::{Connection, OptionalExtension};
 
 /// A table and how its rows are told apart.
@@ -24,8 +24,9 @@ pub(super) struct Table {
 pub(super) enum Key {
     /// SQLite's row number, by a name that no column hides. Copied too: it survives.
     Rowid(&'static str),
-    /// The primary key of a table without row numbers.
-    Columns(Vec<String>),
+    /// The primary key of a table without row numbers: its columns, each with the collation by
+    /// which the key (not the column) tells values apart.
+    Columns(Vec<(String, String)>),
     /// Nothing: a table with row numbers whose every name is hidden by a column.
     None,
 }
@@ -56,11 +57,16 @@ fn listed(names: &[String]) -> String {
 }
 
 impl Table {
-    /// The expressions of its key.
+    /// The expressions of its key. Compared and ordered with their own collations: with the column's,
+    /// which may be another, rows that differ only in case would be passed over.
     fn key_list(&self) -> Option<(String, usize)> {
         match &self.key {
             Key::Rowid(name) => Some(((*name).to_owned(), 1)),
-            Key::Columns(names) => Some((listed(names), names.len())),
+            Key::Columns(names) => {
+                let all =
+                    names.iter().map(|(name, by)| format!("{} COLLATE {}", quote(name), quote(by)));
+                Some((all.collect::<Vec<_>>().join(", "), names.len()))
+            }
             Key::None => None,
         }
     }
@@ -76,14 +82,14 @@ impl Table {
         let from = quote(&self.name);
         let Some((key, width)) = self.key_list() else {
             // Without a key the order of the rows is that of their content.
-            let all: Vec<_> = (1..=self.columns.len()).map(|place| place.to_string()).collect();
-            return format!("SELECT {columns} FROM {from} ORDER BY {}", all.join(", "));
+            let by = self.columns.iter().map(|name| format!("{} COLLATE BINARY", quote(name)));
+            let by = by.collect::<Vec<_>>().join(", ");
+            return format!("SELECT {columns} FROM {from} ORDER BY {by}");
         };
         let filter = self.range(past, up_to);
         let columns = if columns.is_empty() { String::new() } else { format!(", {columns}") };
-        let order = self.order("");
         debug_assert!(width > 0, "a key has a column");
-        format!("SELECT {key}{columns} FROM {from}{filter} ORDER BY {order}")
+        format!("SELECT {key}{columns} FROM {from}{filter} ORDER BY {key}")
     }
 
     /// Key first, then the columns, in an order that does not hang on collations.
@@ -92,7 +98,7 @@ impl Table {
         let from = quote(&self.name);
         match self.key_list() {
             Some((key, _)) => {
-                let order = self.order(" COLLATE BINARY");
+                let order = self.binary_order();
                 let columns =
                     if columns.is_empty() { String::new() } else { format!(", {columns}") };
                 format!("SELECT {key}{columns} FROM {from} ORDER BY {order}")
@@ -101,11 +107,11 @@ impl Table {
         }
     }
 
-    fn order(&self, collation: &str) -> String {
+    fn binary_order(&self) -> String {
         match &self.key {
             Key::Rowid(name) => (*name).to_owned(),
             Key::Columns(names) => {
-                let by = names.iter().map(|name| format!("{}{collation}", quote(name)));
+                let by = names.iter().map(|(name, _)| format!("{} COLLATE BINARY", quote(name)));
                 by.collect::<Vec<_>>().join(", ")
             }
             Key::None => String::new(),
@@ -192,7 +198,7 @@ pub(super) fn read(connection: &Connection) -> Result<Schema, Trouble> {
 /// Whether a table is part of the data.
 fn data(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    !lower.starts_with("sqlite_") && !lower.starts_with(OURS)
+    !lower.starts_with("sqlite_") && !OURS.contains(&lower.as_str())
 }
 
 fn table(
@@ -209,9 +215,7 @@ fn table(
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let key = if without_rowid {
-        let mut key: Vec<_> = all.iter().filter(|(_, _, place)| *place > 0).collect();
-        key.sort_by_key(|(_, _, place)| *place);
-        Key::Columns(key.into_iter().map(|(name, ..)| name.clone()).collect())
+        Key::Columns(primary_key(connection, &name)?)
     } else {
         let hidden = |name: &str| all.iter().any(|(column, ..)| column.eq_ignore_ascii_case(name));
         ["rowid", "_rowid_", "oid"]
@@ -221,6 +225,20 @@ fn table(
     };
     let columns = all.into_iter().filter(|(_, hidden, _)| *hidden == 0).map(|(name, ..)| name);
     Ok(Table { columns: columns.collect(), name, sql, key })
+}
+
+/// Columns and collations of the primary key of a table without row numbers.
+fn primary_key(connection: &Connection, table: &str) -> Result<Vec<(String, String)>, Trouble> {
+    let mut query = connection.prepare_cached(
+        "SELECT x.name, x.coll FROM pragma_index_list(?1) l, pragma_index_xinfo(l.name) x \
+         WHERE l.origin = 'pk' AND x.key = 1 ORDER BY x.seqno",
+    )?;
+    let key = query.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let key: Vec<_> = key.collect::<Result<_, _>>()?;
+    if key.is_empty() {
+        return Err(Trouble::last(format!("`{table}` has neither row numbers nor a primary key")));
+    }
+    Ok(key)
 }
 
 fn objects(connection: &Connection) -> Result<Vec<Object>, Trouble> {
