@@ -197,6 +197,10 @@ fn build(ask: &Ask) -> Result<(String, Request<Full<Bytes>>), NetError> {
         return Err(bad(format!("`{}` is not an http:// URL", ask.url)));
     }
     let host = uri.host().ok_or_else(|| bad(format!("`{}` names no host", ask.url)))?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // It would go out as the name of a host, to whoever answers, and into messages.
+        return Err(bad(format!("the URL for `{host}` holds a user; say it in a header")));
+    }
     let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder().method(ask.method.clone()).uri(path);
@@ -212,4 +216,113 @@ fn build(ask: &Ask) -> Result<(String, Request<Full<Bytes>>), NetError> {
     let request =
         request.body(Full::new(ask.body.clone())).map_err(|error| bad(error.to_string()))?;
     Ok((authority, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A server that answers one connection after the other by a script.
+    async fn server<F>(behave: impl Fn(TcpStream) -> F + Send + 'static) -> String
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                behave(stream).await;
+            }
+        });
+        url
+    }
+
+    async fn ask(url: String) -> Result<Reply, NetError> {
+        fetch(&Ask::get(url).within(Duration::from_millis(600)).at_most(1000)).await
+    }
+
+    #[tokio::test]
+    async fn a_drip_is_cut_by_the_deadline_over_all() {
+        let url = server(async |mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n").await;
+            while stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let begun = Instant::now();
+        assert_eq!(
+            ask(url).await.map(|reply| reply.status),
+            Err(NetError::TimedOut { sent: true })
+        );
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_is_said_without_end_is_cut_by_the_bound() {
+        for (head, why) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", NetError::TooLarge(1000)),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n", NetError::TooLarge(1000)),
+        ] {
+            let url = server(async move |mut stream| {
+                let _ = stream.write_all(head.as_bytes()).await;
+                while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+            })
+            .await;
+            assert_eq!(ask(url).await.map(|reply| reply.status), Err(why), "{head}");
+        }
+        // Headers without end are no answer either.
+        let url = server(async |mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+            while stream.write_all(b"x-more: and more\r\n").await.is_ok() {}
+        })
+        .await;
+        assert!(matches!(ask(url).await, Err(NetError::Lost(_))));
+    }
+
+    #[tokio::test]
+    async fn a_reset_a_cut_answer_and_silence_may_have_been_delivered() {
+        let reset = server(async |stream| {
+            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("set");
+        })
+        .await;
+        let cut = server(async |mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await;
+        })
+        .await;
+        let half_open = server(async |stream| {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drop(stream);
+        })
+        .await;
+        for url in [reset, cut, half_open] {
+            let error = ask(url).await.expect_err("no answer");
+            assert!(error.maybe_delivered(), "{error}");
+        }
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", gone.local_addr().expect("an address"));
+        drop(gone);
+        assert!(!ask(url).await.expect_err("nobody is there").maybe_delivered());
+    }
+
+    #[tokio::test]
+    async fn no_redirect_is_followed_and_no_user_is_sent() {
+        let url = server(async |mut stream| {
+            let text =
+                "HTTP/1.1 302 Found\r\nlocation: file:///etc/passwd\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(text.as_bytes()).await;
+        })
+        .await;
+        assert_eq!(ask(url.clone()).await.map(|reply| reply.status), Ok(302));
+        for wrong in [&url.replace("//", "//me:secret@"), "https://h/", "file:///x", "h", "http://"]
+        {
+            let error = ask(wrong.to_owned()).await.expect_err(wrong);
+            assert!(matches!(error, NetError::Request(_)), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
 }

@@ -460,20 +460,68 @@ fn worker(path: PathBuf) -> std::thread::JoinHandle<Vec<i64>> {
     })
 }
 
+/// A queue of 120 orders.
+const QUEUE: &str = "PRAGMA journal_mode = wal;
+    CREATE TABLE orders(seq INTEGER PRIMARY KEY AUTOINCREMENT, order_id TEXT, state TEXT);
+    CREATE TABLE order_gate(one INTEGER PRIMARY KEY CHECK(one = 1), paused INTEGER NOT NULL, released_seq INTEGER NOT NULL);
+    INSERT INTO order_gate VALUES (1, 0, 0);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120)
+    INSERT INTO orders(order_id, state) SELECT 'o' || i, 'queued' FROM n;";
+
+fn resume(rate: f64) -> Action<String> {
+    Action::OrdersResume(Resume { site: "to".to_owned(), line: "odd".to_owned(), rate })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stood_still_does_not_make_up_for_it_all_at_once() {
+    let bench = Bench::new();
+    bench.open("to").execute_batch(QUEUE).expect("a queue");
+    bench.open("to").execute("UPDATE order_gate SET paused = 1", []).expect("paused");
+    let released = || -> i64 {
+        let get = "SELECT released_seq FROM order_gate";
+        bench.open("to").query_row(get, [], |row| row.get(0)).expect("a gate")
+    };
+    let (context, _stopper, mut seen) = bench.context("r1");
+    let going = tokio::spawn(carry_out(deed(resume(40.0), Ask::Perform), context));
+    // Nobody issues anything for twice the time in which all 120 could have gone.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        seen.changed().await.expect("it goes");
+        assert!(released() <= 20, "{} orders would go at once", released());
+    }
+    let begun = std::time::Instant::now();
+    assert_eq!(worker(bench.path("to")).join().expect("it ends"), (1..=120).collect::<Vec<i64>>());
+    assert!(matches!(going.await.expect("it ends"), Ending::Done(_)));
+    // 20 at once, the rest at the rate.
+    assert!(begun.elapsed() > Duration::from_millis(2300), "after {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_whose_gate_is_open_is_waited_for_all_the_same() {
+    let bench = Bench::new();
+    bench.open("to").execute_batch(QUEUE).expect("a queue");
+    let (context, stopper, mut seen) = bench.context("r1");
+    let going = tokio::spawn(carry_out(deed(resume(100.0), Ask::Perform), context));
+    seen.wait_for(|progress| progress.rows == Some((0, 120))).await.expect("it waits");
+    stopper.send(true).expect("it listens");
+    assert_eq!(going.await.expect("it ends"), Ending::Stopped);
+    // An attempt that was lost here is not done: 120 orders from before are not issued.
+    assert_eq!(bench.does(resume(100.0), Ask::IsDone).await, Ending::NotDone);
+    let (context, _stopper, _seen) = bench.context("r1");
+    let going = tokio::spawn(carry_out(deed(resume(100.0), Ask::Perform), context));
+    let issued = worker(bench.path("to")).join().expect("it ends");
+    assert_eq!(issued.len(), 120);
+    assert!(matches!(going.await.expect("it ends"), Ending::Done(_)));
+    // Later orders are nobody's wait.
+    let later = "INSERT INTO orders(order_id, state) VALUES ('later', 'queued')";
+    bench.open("to").execute(later, []).expect("an order");
+    assert!(matches!(bench.does(resume(100.0), Ask::IsDone).await, Ending::Done(_)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_is_resumed_oldest_first_and_an_interruption_neither_loses_nor_doubles() {
     let bench = Bench::new();
-    bench
-        .open("to")
-        .execute_batch(
-            "PRAGMA journal_mode = wal;
-             CREATE TABLE orders(seq INTEGER PRIMARY KEY AUTOINCREMENT, order_id TEXT, state TEXT);
-             CREATE TABLE order_gate(one INTEGER PRIMARY KEY CHECK(one = 1), paused INTEGER NOT NULL, released_seq INTEGER NOT NULL);
-             INSERT INTO order_gate VALUES (1, 0, 0);
-             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120)
-             INSERT INTO orders(order_id, state) SELECT 'o' || i, 'queued' FROM n;",
-        )
-        .expect("a queue");
+    bench.open("to").execute_batch(QUEUE).expect("a queue");
     let (site, line) = ("to".to_owned(), "odd".to_owned());
     let pause = Action::OrdersPause(Pause { site: site.clone(), line: line.clone() });
     let resume = Action::OrdersResume(Resume { site, line, rate: 200.0 });

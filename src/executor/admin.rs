@@ -33,7 +33,9 @@ pub(crate) async fn put(
     until.go_on()?;
     let ask = net::Ask::with_body(Method::PUT, url, "application/json", body.to_string());
     let doubt = match net::fetch(&ask.within(until.left(PATIENCE)).at_most(LIMIT)).await {
-        Ok(reply) if reply.status == 200 => None,
+        Ok(reply) if (200..300).contains(&reply.status) => None,
+        // Whatever stands between may have given up on a server that did the deed all the same.
+        Ok(reply) if reply.status >= 500 => Some(refused("PUT", url, &reply)),
         Ok(reply) => return Err(Ending::Failed(refused("PUT", url, &reply))),
         Err(error) if error.maybe_delivered() => Some(unanswered("PUT", url, &error)),
         Err(error) => return Err(Ending::Failed(unanswered("PUT", url, &error))),

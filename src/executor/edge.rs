@@ -1,7 +1,8 @@
 //! `edge.close` and `edge.open`: by the edge's HTTP admin API, proved by asking the edge itself.
 //!
-//! Put, read back, then the proof: every closed route answers its status, and what is protected
-//! still answers. Not known here: nginx (it comes with the real estate).
+//! Put, read back, then the proof: every closed route answers its status, every open one answers as a
+//! service that is there does, and what is protected still answers. Not known here: nginx (it comes
+//! with the real estate).
 
 use super::until::Until;
 use super::{Context, Worked, admin, fill_line};
@@ -119,6 +120,13 @@ impl<'a> Aim<'a> {
         format!("{}{}", self.edge.url.trim_end_matches('/'), fill_line(path, Some(self.line)))
     }
 
+    /// Whether a plain GET of an open route may be answered so. A service that wants credentials or
+    /// another method says so itself; a gateway whose service is away (502), or a page elsewhere
+    /// (302), is not open.
+    fn is_open_answer(&self, status: u16) -> bool {
+        status != self.status && matches!(status, 200..=299 | 401 | 405)
+    }
+
     /// Asks until the answers are right, for as long as an edge may take.
     async fn prove(&self, until: &Until) -> Result<(), Ending> {
         let begun = tokio::time::Instant::now();
@@ -145,8 +153,8 @@ impl<'a> Aim<'a> {
         for route in self.routes {
             let Ok(url) = self.client_url(route) else { continue };
             let status = ask(&url, until).await?;
-            let closed = status == self.status;
-            if closed == self.open {
+            let right = if self.open { self.is_open_answer(status) } else { status == self.status };
+            if !right {
                 let is = if self.open { "open" } else { "closed" };
                 return Err(Wrong::Answers(Failure::transient(format!(
                     "route `{route}` of `{}` at `{}` is {is} and answers {status} to GET `{url}`",

@@ -43,9 +43,13 @@ pub(super) async fn perform(
             },
             Err(ending) => ending,
         };
-        let Some(every) = http.every.filter(|_| !matches!(last, Ending::Unknown(_))) else {
-            return Err(last);
+        // Neither what nobody knows nor what can never be sent gets better by asking again.
+        let over = match &last {
+            Ending::Unknown(_) | Ending::Stopped => true,
+            Ending::Failed(failure) => failure.kind == FailureKind::Final,
+            _ => false,
         };
+        let Some(every) = http.every.filter(|_| !over) else { return Err(last) };
         let every = Duration::try_from(every).unwrap_or_default().max(Duration::from_millis(10));
         // What was missing last says more than that the time is over.
         if let Err(ending) = until.pause(every).await {

@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// How often more orders are released, and how often it is looked whether they are issued.
 const BEAT: Duration = Duration::from_millis(100);
+/// Of the rate, so much may stand released and not issued, seconds: a worker that stood still goes on
+/// at the rate, and does not make up for it all at once.
+const AHEAD: f64 = 0.5;
 
 /// A line's queue at a site.
 #[derive(Clone)]
@@ -25,6 +28,14 @@ struct Queue {
     database: Sqlite,
     /// Quoted.
     table: String,
+}
+
+/// The gate's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gate {
+    paused: bool,
+    /// Orders up to this one may go though it is paused; with an open gate: are waited for.
+    released: i64,
 }
 
 /// How far the queue is.
@@ -52,20 +63,24 @@ pub(super) async fn pause(pause: &Pause<String>, until: &Until, context: &Contex
 /// Whether the queue is paused.
 pub(super) async fn is_paused(pause: &Pause<String>, until: &Until, context: &Context) -> Worked {
     let queue = find(&pause.site, &pause.line, context)?;
-    if queue.gate(until).await? { Ok(Outputs::new()) } else { Err(Ending::NotDone) }
+    if queue.gate(until).await?.paused { Ok(Outputs::new()) } else { Err(Ending::NotDone) }
 }
 
 /// Lets the queue be issued again, in order of submission and at the rate; ends when every order that
-/// was queued at its begin is issued, and opens the gate.
+/// was queued at its begin is issued, and opens the gate. Those from before the window are among
+/// them, and come first: the order of submission is the queue's own. A gate that is open already is
+/// left so; the orders are waited for all the same, and the gate's row remembers up to which.
 pub(super) async fn resume(resume: &Resume<String>, until: &Until, context: &Context) -> Worked {
     let queue = find(&resume.site, &resume.line, context)?;
-    if !queue.gate(until).await? {
-        return Ok(Outputs::new());
-    }
+    let paused = queue.gate(until).await?.paused;
     context.doing("releasing orders, oldest first");
-    let bound = queue.last(until).await?;
-    let begun = tokio::time::Instant::now();
+    let bound = if paused { queue.last(until).await? } else { queue.await_last(until).await? };
+    let mut seen = tokio::time::Instant::now();
     let first = queue.standing(bound, until).await?;
+    let mut before = first;
+    let most = (resume.rate * AHEAD).max(1.0);
+    // Orders that may stand released and not issued just now; the first goes at once.
+    let mut ahead = 1.0;
     loop {
         let now = queue.standing(bound, until).await?;
         let issued = first.queued.saturating_sub(now.queued);
@@ -79,23 +94,38 @@ pub(super) async fn resume(resume: &Resume<String>, until: &Until, context: &Con
             }
             break;
         }
-        // What the rate allows by now, less what is issued: so many of the queue's head may go.
-        let allowed = (begun.elapsed().as_secs_f64() * resume.rate).ceil() as u64;
-        queue.release(bound, allowed.saturating_sub(issued), until).await?;
+        let went = before.queued.saturating_sub(now.queued) as f64;
+        let earned = seen.elapsed().as_secs_f64() * resume.rate;
+        (before, seen) = (now, tokio::time::Instant::now());
+        ahead = (ahead - went + earned).clamp(0.0, most);
+        if paused {
+            queue.release(bound, ahead as u64, until).await?;
+        }
         until.pause(BEAT).await?;
     }
-    queue.change(until, "UPDATE order_gate SET paused = 0, released_seq = 0 WHERE one = 1").await?;
+    if paused {
+        let open = "UPDATE order_gate SET paused = 0, released_seq = 0 WHERE one = 1";
+        queue.change(until, open).await?;
+    } else if queue.gate(until).await?.paused {
+        let what = "the queue's gate was open and has been paused meanwhile";
+        return Err(Ending::Failed(Failure::transient(what)));
+    } else {
+        let forget = "UPDATE order_gate SET released_seq = released_seq * paused WHERE one = 1";
+        queue.change(until, forget).await?;
+    }
     Ok([("released".to_owned(), first.queued.to_string())].into())
 }
 
-/// Whether the queue's gate is open.
+/// Whether the queue's gate is open, and nobody waits for an order that is not issued.
 pub(super) async fn is_resumed(
     resume: &Resume<String>,
     until: &Until,
     context: &Context,
 ) -> Worked {
     let queue = find(&resume.site, &resume.line, context)?;
-    if queue.gate(until).await? { Err(Ending::NotDone) } else { Ok(Outputs::new()) }
+    let Gate { paused, released } = queue.gate(until).await?;
+    let waits = !paused && queue.standing(released, until).await?.queued > 0;
+    if paused || waits { Err(Ending::NotDone) } else { Ok(Outputs::new()) }
 }
 
 fn find(site_name: &str, line: &str, context: &Context) -> Result<Queue, Ending> {
@@ -144,14 +174,35 @@ impl Queue {
         .await
     }
 
-    /// Whether the gate is paused.
-    async fn gate(&self, until: &Until) -> Result<bool, Ending> {
+    async fn gate(&self, until: &Until) -> Result<Gate, Ending> {
         self.work(until, |_, connection| {
-            let sql = "SELECT paused FROM order_gate WHERE one = 1";
-            let paused: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
-            let paused =
-                paused.ok_or_else(|| Trouble::last("`order_gate` does not hold its one row"))?;
-            Ok(paused != 0)
+            let sql = "SELECT paused, released_seq FROM order_gate WHERE one = 1";
+            let gate = connection
+                .query_row(sql, [], |row| {
+                    Ok(Gate { paused: row.get::<_, i64>(0)? != 0, released: row.get(1)? })
+                })
+                .optional()?;
+            gate.ok_or_else(|| Trouble::last("`order_gate` does not hold its one row"))
+        })
+        .await
+    }
+
+    /// Notes in an open gate up to which order the queue is waited for: the last one that is queued
+    /// now, or what an earlier attempt noted.
+    async fn await_last(&self, until: &Until) -> Result<i64, Ending> {
+        self.work(until, |here, connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let note = format!(
+                "UPDATE order_gate SET released_seq = (SELECT coalesce(max(seq), 0) FROM {} \
+                 WHERE state = 'queued') WHERE one = 1 AND paused = 0 AND released_seq = 0",
+                here.table
+            );
+            transaction.execute(&note, [])?;
+            let sql = "SELECT released_seq FROM order_gate WHERE one = 1";
+            let bound = transaction.query_row(sql, [], |row| row.get(0))?;
+            transaction.commit()?;
+            Ok(bound)
         })
         .await
     }

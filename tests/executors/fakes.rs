@@ -2,6 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
+use cutover::action::http::Http;
 use cutover::action::notify::Notify;
 use cutover::action::provider::Provider as Turned;
 use cutover::action::role::Role;
@@ -29,6 +30,10 @@ struct Mind {
     loses_answers: bool,
     /// A PUT is answered, and not applied.
     forgets: bool,
+    /// What a PUT is answered with, applied or not; 200 when 0.
+    answers: u16,
+    /// What an open route is answered with; 200 when 0.
+    opens_to: u16,
     /// A GET of a state is not answered.
     mute: bool,
 }
@@ -75,8 +80,11 @@ async fn answer(
         mind.puts.push(path.clone());
         if let Some(route) = path.strip_prefix("/admin/routes/") {
             let (route, line) = route.split_once('/').expect("route and line");
-            let status =
-                if state["open"] == true { 200 } else { state["status"].as_u64().expect("it") };
+            let status = if state["open"] == true {
+                mind.opens_to.max(200).into()
+            } else {
+                state["status"].as_u64().expect("it")
+            };
             if !mind.forgets {
                 mind.pages.insert(format!("/{line}/{route}"), status as u16);
             }
@@ -87,7 +95,7 @@ async fn answer(
         if mind.loses_answers {
             return Err(std::io::Error::other("lost"));
         }
-        return reply(200, state.to_string());
+        return reply(mind.answers.max(200), state.to_string());
     }
     if path.starts_with("/admin/") {
         if mind.mute {
@@ -223,6 +231,75 @@ async fn a_switch_that_says_yes_and_does_nothing_is_not_believed() {
     mind(&shared).forgets = true;
     let (failed, how, said) = kind(bench.does(fence(), Ask::Perform).await);
     assert!(failed && how == FailureKind::Transient, "{said}");
+}
+
+#[tokio::test]
+async fn what_stands_between_may_fail_after_the_deed_was_done() {
+    let shared = Shared::default();
+    let bench = bench(&shared).await;
+    // Done, and a gateway says otherwise; or done and answered without a body.
+    for status in [504, 502, 204] {
+        mind(&shared).states.clear();
+        mind(&shared).answers = status;
+        bench.done(fence()).await;
+    }
+    // Not done: read back, it is a plain failure. Not to be read: a doubt.
+    mind(&shared).answers = 503;
+    mind(&shared).forgets = true;
+    mind(&shared).states.insert("/admin/writer/geotrust".into(), serde_json::json!({ "on": true }));
+    let (failed, how, said) = kind(bench.does(fence(), Ask::Perform).await);
+    assert!(failed && how == FailureKind::Transient && said.contains("503"), "{said}");
+    mind(&shared).mute = true;
+    let (failed, how, said) = kind(bench.does(fence(), Ask::Perform).await);
+    assert!(!failed && how == FailureKind::InDoubt, "{said}");
+    // Refused is refused.
+    mind(&shared).answers = 403;
+    let (failed, how, said) = kind(bench.does(fence(), Ask::Perform).await);
+    assert!(failed && how == FailureKind::Final && said.contains("403"), "{said}");
+}
+
+#[tokio::test]
+async fn a_route_whose_service_is_away_is_not_open() {
+    for (status, is_open) in
+        [(502, false), (503, false), (302, false), (404, false), (201, true), (405, true)]
+    {
+        let shared = Shared::default();
+        let bench = bench(&shared).await;
+        mind(&shared).opens_to = status;
+        let mut deed = deed(open(), Ask::Perform);
+        deed.timeout = Some(Duration::from_millis(300));
+        let (context, _stopper, _seen) = bench.context("r1");
+        match carry_out(deed, context).await {
+            Ending::Done(_) => assert!(is_open, "{status} passes for open"),
+            ending => {
+                let (failed, _, said) = kind(ending);
+                let told = said.contains(&format!("is open and answers {status}"));
+                assert!(failed && !is_open && told, "{status}: {said}");
+            }
+        }
+        let checked = bench.does(open(), Ask::IsDone).await;
+        assert_eq!(matches!(checked, Ending::Done(_)), is_open, "{status}: {checked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_can_never_be_sent_is_not_asked_again() {
+    let bench = Bench::new();
+    for url in ["http://", "gopher://there/", "https://not.built/", "http://me:pw@there/"] {
+        let http = Http {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            headers: BTreeMap::new(),
+            body: None,
+            status: Vec::new(),
+            contains: None,
+            every: Some(jiff::SignedDuration::from_secs(1)),
+        };
+        let begun = std::time::Instant::now();
+        let (failed, how, said) = kind(bench.does(Action::Http(http), Ask::Perform).await);
+        assert!(failed && how == FailureKind::Final, "{url}: {said}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{url} was asked until its deadline");
+    }
 }
 
 #[tokio::test]
