@@ -37,18 +37,25 @@ pub enum Command {
     /// End holds
     Release(Release),
     /// Approve a gate, or say no to it
+    #[command(override_usage = "cutover approve [OPTIONS] [RUN] STEP")]
     Approve(Approve),
     /// Answer a question of a run
+    #[command(override_usage = "cutover answer [OPTIONS] [RUN] QUESTION ANSWER")]
     Answer(Answer),
     /// Take a manual step, to do it
+    #[command(override_usage = "cutover claim [RUN] STEP")]
     Claim(OneStep),
     /// Say that a manual step is done
+    #[command(override_usage = "cutover done [OPTIONS] [RUN] STEP")]
     Done(Done),
     /// Say that a manual step cannot be done
+    #[command(override_usage = "cutover fail --reason <REASON> [RUN] STEP")]
     Fail(Fail),
     /// Try a failed, in-doubt, undone or skipped step again
+    #[command(override_usage = "cutover retry [RUN] STEP")]
     Retry(OneStep),
     /// Leave a step out that never started
+    #[command(override_usage = "cutover skip --reason <REASON> [RUN] STEP")]
     Skip(Fail),
     /// End running steps, undo nothing, close the run as stuck
     Abort(Reasoned),
@@ -251,7 +258,7 @@ pub struct Reasoned {
     #[command(flatten)]
     pub target: Target,
     /// Why; for the journal
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 
@@ -269,8 +276,8 @@ pub struct Release {
 /// A run and a step; with one word it is the step, of the newest run.
 #[derive(Debug, Args)]
 pub struct RunStep {
-    /// STEP, or RUN and STEP; without RUN the newest under runs/
-    #[arg(value_name = "[RUN] STEP", num_args = 1..=2, required = true)]
+    /// The step; before it the run's directory, unless it is the newest under runs/
+    #[arg(value_name = "STEP", num_args = 1..=2, required = true)]
     pub words: Vec<String>,
 }
 
@@ -292,18 +299,19 @@ pub struct Approve {
     #[arg(long, value_name = "REASON")]
     pub no: Option<String>,
     /// A word for the journal
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub note: String,
 }
 
 /// `answer`
 #[derive(Debug, Args)]
 pub struct Answer {
-    /// QUESTION and ANSWER, or RUN before them; `status` lists the questions and what can be answered
-    #[arg(value_name = "[RUN] QUESTION ANSWER", num_args = 2..=3, required = true)]
+    /// The question's number and the answer, as `status` lists them; before them the run's directory,
+    /// unless it is the newest under runs/
+    #[arg(value_names = ["QUESTION", "ANSWER"], num_args = 2..=3, required = true)]
     pub words: Vec<String>,
     /// A word for the journal
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub note: String,
 }
 
@@ -314,7 +322,7 @@ pub struct Done {
     #[command(flatten)]
     pub at: RunStep,
     /// What shows it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub evidence: String,
 }
 
@@ -345,7 +353,7 @@ pub struct Rollback {
     #[arg(long)]
     pub all: bool,
     /// Why; for the journal
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 
@@ -432,10 +440,10 @@ pub enum Lab {
         /// Its directory
         dir: PathBuf,
         /// Certificates of each line
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, value_name = "N", default_value_t = 20_000)]
         certificates: u32,
         /// Orders of each line
-        #[arg(long, default_value_t = 2_000)]
+        #[arg(long, value_name = "N", default_value_t = 2_000)]
         orders: u32,
         /// Client load too
         #[arg(long)]

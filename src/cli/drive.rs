@@ -47,7 +47,6 @@ pub(crate) async fn drive(runner: Runner, dir: &RunDir, json: bool) -> Result<Ru
             Some(told) = news.recv() => tell(&mut screen, told),
             _ = frame.tick() => {
                 let now = clock.now();
-
                 screen.count(counts(&door.guard_stats()));
                 screen.tick(now, door.progress.snapshot());
                 page.look(screen.run(), now);
@@ -84,7 +83,7 @@ fn tell(screen: &mut Screen, told: News) {
             let way = if by.is_negative() { "back" } else { "forward" };
             screen.note(&format!("note: the wall clock jumped {way} by {}", span(by.abs())));
         }
-        News::Found { provider, why } => screen.found(provider, why),
+        News::Found { provider, verdict, why } => screen.found(provider, verdict, why),
         News::Lane(entry) => {
             if let Some(text) = crate::report::lines::lane(&entry) {
                 screen.note_once(text);

@@ -2,7 +2,7 @@
 
 use crate::estate::Estate;
 use crate::journal::rundir::RunDir;
-use crate::report::status_page::StatusPage;
+use crate::report::status_page::{Marks, StatusPage};
 use crate::run::Run;
 use jiff::{SignedDuration, Timestamp};
 use std::io::Write as _;
@@ -17,6 +17,7 @@ const EVERY: SignedDuration = SignedDuration::from_secs(5);
 pub(crate) struct Publisher {
     queue: Option<Sender<(String, String)>>,
     thread: Option<JoinHandle<()>>,
+    marks: Option<Marks>,
     last: Option<StatusPage>,
     shift: SignedDuration,
     rehearsal: bool,
@@ -40,12 +41,19 @@ impl Publisher {
             .spawn(move || write_all(&pages, &places))
             .ok();
         let shift = SignedDuration::from_secs(shift_s);
-        Self { queue: Some(queue), thread, last: None, shift, rehearsal }
+        Self { queue: Some(queue), thread, marks: None, last: None, shift, rehearsal }
     }
 
     /// Writes the page when what it says has changed, or its time has come.
     pub(crate) fn look(&mut self, run: &Run, now: Timestamp) {
-        let page = StatusPage::of(run, self.shift, self.rehearsal, now);
+        let marks = self.marks.get_or_insert_with(|| Marks::of(run.graph()));
+        let mut page = StatusPage::of(run, marks, self.shift, self.rehearsal, now);
+        // It ended when that was seen first.
+        if let (Some(ended), Some(first)) =
+            (&mut page.ended, self.last.as_ref().and_then(|last| last.ended))
+        {
+            *ended = first;
+        }
         let same = self.last.as_ref().is_some_and(|last| {
             now.duration_since(last.as_of) < EVERY
                 && StatusPage { as_of: last.as_of, ..page.clone() } == *last

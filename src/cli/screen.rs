@@ -5,6 +5,7 @@ use crate::event::Job;
 use crate::event::{Event, ProviderId, Record, StepId, Verdict};
 use crate::executor::Progress;
 use crate::journal::codec::Wire;
+use crate::report::board::fit::wrapped;
 use crate::report::board::{self, Count, Gauge, View};
 use crate::report::lines;
 use crate::run::Run;
@@ -21,9 +22,10 @@ enum Look {
     Json,
 }
 
+/// One bar of many lines: a frame is drawn whole or not at all.
 struct Board {
     all: MultiProgress,
-    rows: Vec<ProgressBar>,
+    frame: ProgressBar,
 }
 
 /// The screen of one process.
@@ -38,7 +40,7 @@ pub(crate) struct Screen {
     counts: BTreeMap<String, Count>,
     since: BTreeMap<Job, Timestamp>,
     /// What the guard found, until the record of its verdict comes.
-    found: BTreeMap<ProviderId, String>,
+    found: BTreeMap<ProviderId, (Verdict, String)>,
     noted: BTreeSet<String>,
 }
 
@@ -56,10 +58,7 @@ impl Screen {
         let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         let look = match (json, terminal) {
             (true, _) => Look::Json,
-            (false, true) => Look::Board(Board {
-                all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4)),
-                rows: Vec::new(),
-            }),
+            (false, true) => Look::Board(Board::new()),
             (false, false) => Look::Lines,
         };
         let zone = run.graph().plan().zones.last().cloned().unwrap_or(TimeZone::UTC);
@@ -105,9 +104,12 @@ impl Screen {
                 self.gauges.remove(&job.step);
             }
             Event::Verdict { provider, verdict, .. } => {
-                let why = self.found.remove(provider);
-                // That all is well needs no reason.
-                if let Some(why) = why.filter(|_| !matches!(verdict, Verdict::Normal)) {
+                // That all is well needs no reason; that one does not answer to whom nobody is sent
+                // is no news. What was found since for a later verdict waits for its record.
+                let news = !matches!(verdict, Verdict::Normal) && self.run.is_up_in_plan(*provider);
+                let its_own = self.found.get(provider).is_some_and(|(found, _)| found == verdict);
+                let why = if its_own { self.found.remove(provider) } else { None };
+                if let Some((_, why)) = why.filter(|_| news) {
                     let name = self.run.graph().providers()[provider.index()].name.clone();
                     self.note(&format!("guard: {name}: {why}"));
                 }
@@ -124,7 +126,8 @@ impl Screen {
                 }
             }
             Look::Lines => {
-                super::out(&format!("{}\n", lines::line(&graph, record, &self.zone)));
+                let line = lines::line(&graph, record, &self.zone);
+                super::out(&format!("{line}{}\n", self.aside(&record.event)));
             }
             Look::Board(board) => {
                 let telling = !matches!(
@@ -132,15 +135,27 @@ impl Screen {
                     Event::Verdict { .. } | Event::Due { .. } | Event::Opened { .. }
                 );
                 if telling {
-                    let _ = board.all.println(lines::line(&graph, record, &self.zone));
+                    board.say(&lines::line(&graph, record, &self.zone), lines::TEXT_AT);
                 }
             }
         }
     }
 
+    /// A verdict on one that clients are not sent to is not what it would be on another.
+    fn aside(&self, event: &Event) -> &'static str {
+        match event {
+            Event::Verdict { provider, verdict, .. }
+                if !verdict.serves() && !self.run.is_up_in_plan(*provider) =>
+            {
+                " (no client is sent there)"
+            }
+            _ => "",
+        }
+    }
+
     /// What the guard found, for a verdict whose record follows.
-    pub(crate) fn found(&mut self, provider: ProviderId, why: String) {
-        self.found.insert(provider, why);
+    pub(crate) fn found(&mut self, provider: ProviderId, verdict: Verdict, why: String) {
+        self.found.insert(provider, (verdict, why));
     }
 
     /// A sentence that is worth saying only once.
@@ -155,9 +170,7 @@ impl Screen {
     pub(crate) fn note(&self, text: &str) {
         let text = lines::printable(text);
         match &self.look {
-            Look::Board(board) => {
-                let _ = board.all.println(text);
-            }
+            Look::Board(board) => board.say(&text, 2),
             Look::Lines | Look::Json => super::err(&format!("{text}\n")),
         }
     }
@@ -169,7 +182,7 @@ impl Screen {
 
     /// Redraws the board; nothing on a pipe.
     pub(crate) fn tick(&mut self, now: Timestamp, progress: Vec<(Job, Progress)>) {
-        let Look::Board(board) = &mut self.look else { return };
+        let Look::Board(board) = &self.look else { return };
         for (job, progress) in progress {
             let gauge = Gauge {
                 doing: progress.doing,
@@ -195,33 +208,39 @@ impl Screen {
         board.show(&frame);
     }
 
-    /// Leaves the terminal as it is: the last frame stays to be read.
+    /// Leaves the terminal as it is: the last frame stays to be read, what is said next begins on a
+    /// line of its own.
     pub(crate) fn end(&mut self) {
         if let Look::Board(board) = &mut self.look {
-            for row in board.rows.drain(..) {
-                row.abandon();
-            }
+            board.frame.abandon();
+            super::err("\n");
         }
     }
 }
 
 impl Board {
-    fn show(&mut self, frame: &[String]) {
-        while self.rows.len() < frame.len() {
-            let row = self.all.add(ProgressBar::no_length());
-            // The template has no place-holder but the text, so it cannot be wrong.
-            if let Ok(style) = ProgressStyle::with_template("{msg}") {
-                row.set_style(style);
-            }
-            self.rows.push(row);
+    fn new() -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
+        let frame = all.add(ProgressBar::no_length());
+        // The template has no place-holder but the text, so it cannot be wrong.
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            frame.set_style(style);
         }
-        for row in self.rows.drain(frame.len()..) {
-            row.finish_and_clear();
-            self.all.remove(&row);
+        Self { all, frame }
+    }
+
+    /// Above the frame, broken between words: a terminal would break inside them.
+    fn say(&self, text: &str, indent: usize) {
+        let width = usize::from(console::Term::stderr().size().1).saturating_sub(1).max(20);
+        for line in wrapped(text, width, indent) {
+            let _ = self.all.println(line);
         }
-        for (row, text) in self.rows.iter().zip(frame) {
-            // A row without text would be left out by the drawing.
-            row.set_message(if text.is_empty() { " ".to_owned() } else { text.clone() });
-        }
+    }
+
+    fn show(&self, frame: &[String]) {
+        // A line without text would be left out by the drawing.
+        let lines: Vec<&str> =
+            frame.iter().map(|line| if line.is_empty() { " " } else { line }).collect();
+        self.frame.set_message(lines.join("\n"));
     }
 }

@@ -7,7 +7,6 @@ use super::problem::Problem;
 use crate::event::Outcome;
 use crate::journal::replay;
 use crate::report::board::{View, frame};
-use crate::report::lines::outcome_word;
 use crate::run::{HoldCause, Run, Status};
 use crate::runner::clock::Clock;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -104,9 +103,6 @@ pub(super) fn main(args: &Args) -> Result<Exit, Problem> {
         height: usize::MAX,
     });
     out(&format!("{}\n", lines.join("\n")));
-    if let Some(outcome) = run.outcome() {
-        out(&format!("\n{}\n", outcome_word(outcome)));
-    }
     Ok(Exit::Done)
 }
 

@@ -1,12 +1,19 @@
 //! The board on a terminal: one frame of text lines per look at the run.
 //!
 //! [`frame`] is a pure function of what it is shown, so that it can be read in a snapshot; the shell
-//! draws it at most four times a second. No meaning is carried by colour: states are words.
+//! draws it at most four times a second. No meaning is carried by colour: states are words. What does
+//! not fit is folded and counted, what a person is asked never.
 
-use super::lines::{printable, verdict_word};
+pub(crate) mod fit;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use super::lines::{outcome_word, printable};
 use crate::event::{Job, LineId, StepId, Verdict, Way};
 use crate::plan::Work;
-use crate::run::{Cause, HoldCause, Run, Status};
+use crate::run::{Goal, HoldCause, Run, Status};
+use fit::{Part, Segments, columns, wrapped};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::BTreeMap;
 
@@ -58,59 +65,86 @@ pub struct View<'a> {
 
 /// The lines of one frame, none wider than `width`, no more than `height`.
 pub fn frame(view: &View<'_>) -> Vec<String> {
-    let mut out = vec![title(view), clock(view)];
-    out.extend(holds(view));
-    section(&mut out, services(view));
-    section(&mut out, lines(view));
-    section(&mut out, running(view));
-    section(&mut out, waiting(view));
-    out.truncate(view.height);
-    out.iter().map(|line| fit(line, view.width)).collect()
+    let tally = Tally::of(view.run);
+    let mut head = title(view);
+    head.extend(clock(view, &tally));
+    head.extend(asked(view));
+    let parts = [
+        Part::new(services(view), 1, "service", ""),
+        Part::new(lines(view, &tally), 2, "line", ""),
+        Part::new(running(view), 3, "step", " under way"),
+        waiting::part(view),
+    ];
+    let mut out = fit::stacked(head, parts, view.height);
+    for line in &mut out {
+        *line = console::truncate_str(&printable(line), view.width, "…").into_owned();
+    }
+    out
 }
 
-fn section(out: &mut Vec<String>, lines: Vec<String>) {
-    if !lines.is_empty() {
-        out.push(String::new());
-        out.extend(lines);
+/// How many steps stand where, found in one pass: a frame is drawn four times a second.
+struct Tally {
+    all: (usize, usize),
+    lines: Vec<(usize, usize)>,
+    to_undo: usize,
+}
+
+impl Tally {
+    fn of(run: &Run) -> Self {
+        let graph = run.graph();
+        let lines = vec![(0, 0); graph.line_count()];
+        let mut tally = Self { all: (0, 0), lines, to_undo: 0 };
+        for step in graph.steps() {
+            let status = run.status(step);
+            tally.to_undo += usize::from(status != Status::Clean && run.goal(step) != Goal::Done);
+            if run.is_out(step) {
+                continue;
+            }
+            let line = graph.line(step).map(|line| &mut tally.lines[line.index()]);
+            for (done, all) in line.into_iter().chain([&mut tally.all]) {
+                *all += 1;
+                *done += usize::from(status == Status::Done);
+            }
+        }
+        tally
     }
 }
 
-/// Cuts a line to so many columns, and says with `…` that it was cut.
-fn fit(line: &str, width: usize) -> String {
-    let line = printable(line);
-    console::truncate_str(&line, width, "…").into_owned()
-}
-
-fn title(view: &View<'_>) -> String {
+fn title(view: &View<'_>) -> Vec<String> {
     let plan = view.run.graph().plan();
-    let change = plan.change.as_ref().map_or_else(String::new, |change| format!(" · {change}"));
-    let rehearsal = if view.rehearsal { " · rehearsal" } else { "" };
-    format!("{}{change} · {}{rehearsal}", plan.name, view.name)
+    let mut title = Segments::new(plan.name.clone());
+    title.extend(plan.change.clone());
+    title.push(view.name.to_owned());
+    title.extend(view.rehearsal.then(|| "rehearsal".to_owned()));
+    title.lines(view.width)
 }
 
-fn clock(view: &View<'_>) -> String {
-    let (done, all) = counted(view.run, |_| true);
+fn clock(view: &View<'_>, tally: &Tally) -> Vec<String> {
     let now = view.now.to_zoned_datetime(view.zone.clone());
-    let at = now.strftime("%H:%M:%S %Z").to_string();
-    let Some(window) = view.run.graph().plan().window.as_ref() else {
-        return format!("{at} · {done} of {all} steps done");
-    };
-    let moved = |time: Timestamp| time.checked_add(view.shift).unwrap_or(time);
-    let (opens, closes) = (moved(window.opens), moved(window.closes));
-    let left = if view.now < opens {
-        format!("opens in {}", span(opens.duration_since(view.now)))
-    } else if view.now < closes {
-        format!("{} left", span(closes.duration_since(view.now)))
-    } else {
-        format!("closed {} ago", span(view.now.duration_since(closes)))
-    };
-    let turn = turn_back(view.run, closes, window.reserve);
-    format!(
-        "{at} · window {} to {} · {left} · turn back by {} · {done} of {all} steps done",
-        hour(opens, &view.zone),
-        hour(closes, &view.zone),
-        hour(turn, &view.zone),
-    )
+    let mut clock = Segments::new(now.strftime("%H:%M:%S %Z").to_string());
+    if let Some(window) = view.run.graph().plan().window.as_ref() {
+        let moved = |time: Timestamp| time.checked_add(view.shift).unwrap_or(time);
+        let (opens, closes) = (moved(window.opens), moved(window.closes));
+        let (from, to) = (hour(opens, &view.zone), hour(closes, &view.zone));
+        clock.push(format!("window {from} to {to}"));
+        clock.push(if view.now < opens {
+            format!("opens in {}", span(opens.duration_since(view.now)))
+        } else if view.now < closes {
+            format!("{} left", span(closes.duration_since(view.now)))
+        } else {
+            format!("closed {} ago", span(view.now.duration_since(closes)))
+        });
+        let turn = turn_back(view.run, closes, window.reserve);
+        clock.push(format!("turn back by {}", hour(turn, &view.zone)));
+    }
+    let (done, all) = tally.all;
+    clock.push(format!("{done} of {} done", counted(all, "step")));
+    if let Some(outcome) = view.run.outcome() {
+        clock.push(outcome_word(outcome).to_owned());
+    } else if view.run.is_rolling_back() {
+        clock.push(format!("ROLLING BACK, {} to undo", counted(tally.to_undo, "step")));
+    }
+    clock.lines(view.width)
 }
 
 /// The latest moment at which a rollback of all done so far still ends inside the window, less the
@@ -137,83 +171,74 @@ pub fn turn_back(run: &Run, closes: Timestamp, reserve: SignedDuration) -> Times
     closes.checked_sub(reserve.saturating_add(back)).unwrap_or(closes)
 }
 
-fn counted(run: &Run, which: impl Fn(StepId) -> bool) -> (usize, usize) {
-    let mut done = 0;
-    let mut all = 0;
-    for step in run.graph().steps().filter(|&step| which(step) && !run.is_out(step)) {
-        all += 1;
-        done += usize::from(run.status(step) == Status::Done);
-    }
-    (done, all)
-}
-
-fn holds(view: &View<'_>) -> Vec<String> {
-    let mut out: Vec<String> = view
-        .run
-        .holds()
-        .iter()
-        .filter_map(|hold| match &hold.cause {
-            HoldCause::Person { who, reason } => {
-                Some(format!("HELD by {who}: {reason} · `cutover release` goes on"))
-            }
-            HoldCause::Breach(provider) => {
-                let name = &view.run.graph().providers()[provider.index()].name;
-                Some(format!(
-                    "HELD: {name} is breached · `cutover release` when it is normal again"
-                ))
-            }
-            HoldCause::Question(_) => None,
-        })
-        .collect();
-    for question in view.run.questions() {
+/// What a person is asked, or has to know before anything else; never folded.
+fn asked(view: &View<'_>) -> Vec<String> {
+    let held = view.run.holds().iter().filter_map(|hold| match &hold.cause {
+        HoldCause::Person { who, reason } if reason.is_empty() => {
+            Some(format!("HELD by {who} · `cutover release` goes on"))
+        }
+        HoldCause::Person { who, reason } => {
+            Some(format!("HELD by {who}: {reason} · `cutover release` goes on"))
+        }
+        HoldCause::Breach(provider) => {
+            let name = &view.run.graph().providers()[provider.index()].name;
+            Some(format!("HELD: {name} is breached · `cutover release` when it is normal again"))
+        }
+        HoldCause::Question(_) => None,
+    });
+    let questions = view.run.questions().into_iter().map(|question| {
         let answers: Vec<_> = question.answers.iter().map(|&answer| answer.word()).collect();
-        out.push(format!(
-            "QUESTION {}: {} · `cutover answer RUN {} {}`",
-            question.id,
-            question.text,
-            question.id,
-            answers.join("|")
-        ));
-    }
-    out
+        let (id, text) = (question.id, question.text);
+        format!("QUESTION {id}: {text} · `cutover answer RUN {id} {}`", answers.join("|"))
+    });
+    held.chain(questions).flat_map(|text| wrapped(&printable(&text), view.width, 2)).collect()
 }
 
 fn services(view: &View<'_>) -> Vec<String> {
-    let run = view.run;
+    let protect = &view.run.graph().plan().protect;
+    let name = columns(protect.iter().map(|protect| protect.service.value.as_str()), 4, 16);
+    let rows = protect.iter().enumerate().map(|(index, protect)| {
+        let service = protect.service.to_uppercase();
+        let mut row = Segments::new(format!("{service:<name$}  {}", standing(view.run, index)));
+        // Only a living guard has counts.
+        if let Some(count) = view.counts.get(&protect.service.value) {
+            row.push(format!("{} answers", grouped(count.answers)));
+            row.push(format!("p99 {:.0} ms", count.p99_ms));
+        }
+        row.cut(view.width)
+    });
+    rows.collect()
+}
+
+/// `11 of 12 normal, 1 degraded: ocsp@from/ocsp-1[thawte]`
+fn standing(run: &Run, protect: usize) -> String {
     let graph = run.graph();
-    let protect = &graph.plan().protect;
-    protect
-        .iter()
-        .enumerate()
-        .map(|(index, protect)| {
-            let mut up = 0;
-            let mut normal = 0;
-            let mut worst: Option<(&str, &Verdict)> = None;
-            for service in graph.services().iter().filter(|s| s.protect as usize == index) {
-                for &provider in service.providers.iter().filter(|&&p| run.is_up_in_plan(p)) {
-                    let verdict = run.verdict(provider).0;
-                    up += 1;
-                    normal += usize::from(verdict.serves());
-                    if badness(verdict) > worst.map_or(0, |(_, verdict)| badness(verdict)) {
-                        worst = Some((&graph.providers()[provider.index()].name, verdict));
-                    }
-                }
-            }
-            let state = match worst {
-                Some((name, verdict)) if badness(verdict) > 1 => {
-                    format!("{} {name}", verdict_word(verdict))
-                }
-                _ if normal == up => "normal".to_owned(),
-                _ => format!("{} to be judged", up - normal),
-            };
-            // Only a living guard has counts.
-            let count = view.counts.get(&protect.service.value).map_or_else(String::new, |count| {
-                format!(" · {} answers · p99 {:.0} ms", grouped(count.answers), count.p99_ms)
-            });
-            let service = protect.service.to_uppercase();
-            format!("{service:<6} {normal:>3} of {up:<3} normal{count} · {state}")
-        })
-        .collect()
+    let mut up = 0;
+    let mut normal = 0;
+    let mut others: [(u32, Option<&str>); 5] = Default::default();
+    for service in graph.services().iter().filter(|it| it.protect as usize == protect) {
+        for &provider in service.providers.iter().filter(|&&it| run.is_up_in_plan(it)) {
+            let verdict = run.verdict(provider).0;
+            up += 1;
+            normal += u32::from(*verdict == Verdict::Normal);
+            let (count, first) = &mut others[usize::from(badness(verdict))];
+            *count += 1;
+            first.get_or_insert(&graph.providers()[provider.index()].name);
+        }
+    }
+    let mut text = format!("{normal:>3} of {up:<3} normal");
+    let words = [(4, "LYING"), (3, "DOWN"), (2, "degraded")];
+    for (place, word) in words {
+        match others[place] {
+            (0, _) | (_, None) => {}
+            (1, Some(name)) => text.push_str(&format!(", 1 {word}: {name}")),
+            (count, Some(name)) => text.push_str(&format!(", {count} {word}: {name}, …")),
+        }
+    }
+    if others[1].0 > 0 {
+        text.push_str(&format!(", {} not yet judged", others[1].0));
+    }
+    text
 }
 
 fn badness(verdict: &Verdict) -> u8 {
@@ -226,23 +251,23 @@ fn badness(verdict: &Verdict) -> u8 {
     }
 }
 
-fn lines(view: &View<'_>) -> Vec<String> {
-    let run = view.run;
-    let graph = run.graph();
-    (0..graph.line_count())
-        .map(|index| {
-            let line = LineId(u32::try_from(index).unwrap_or(u32::MAX));
-            let (done, all) = counted(run, |step| graph.line(step) == Some(line));
-            let name = graph.line_name(line);
-            if all == 0 {
-                return format!("{name:<22} out: rolled back");
-            }
-            format!("{name:<22} {} {done:>3} of {all}", bar(done as u64, all as u64, 30))
-        })
-        .collect()
+fn lines(view: &View<'_>, tally: &Tally) -> Vec<String> {
+    let graph = view.run.graph();
+    let name = |index: usize| graph.line_name(LineId(u32::try_from(index).unwrap_or(u32::MAX)));
+    let wide = columns((0..graph.line_count()).map(name), 4, 28);
+    let counts = tally.lines.iter().enumerate();
+    let rows = counts.map(|(index, &(done, all))| {
+        let name = console::truncate_str(name(index), wide, "…").into_owned();
+        if all == 0 {
+            return format!("{name:<wide$}  out: rolled back");
+        }
+        let bar_width = view.width.saturating_sub(wide + 14).clamp(5, 30);
+        format!("{name:<wide$}  {} {done:>4} of {all}", bar(done, all, bar_width))
+    });
+    rows.collect()
 }
 
-fn bar(done: u64, all: u64, width: u64) -> String {
+fn bar(done: usize, all: usize, width: usize) -> String {
     let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
     let mut out = String::new();
     for at in 0..width {
@@ -253,109 +278,49 @@ fn bar(done: u64, all: u64, width: u64) -> String {
 
 fn running(view: &View<'_>) -> Vec<String> {
     let graph = view.run.graph();
-    view.run
-        .running()
-        .map(|job| {
-            let way = match job.way {
-                Way::Do => "runs",
-                Way::Undo => "undoes",
-                Way::Check => "checks",
-            };
-            let again = if job.attempt > 1 {
-                format!(" · attempt {}", job.attempt)
-            } else {
-                String::new()
-            };
-            let gauge = view.gauges.get(&job.step).cloned().unwrap_or_default();
-            format!("{way:<7} {}{again}{}", graph.name(job.step), gauge_text(view, job, &gauge))
-        })
-        .collect()
+    let rows = view.run.running().map(|job| {
+        let way = match job.way {
+            Way::Do => "runs",
+            Way::Undo => "undoes",
+            Way::Check => "checks",
+        };
+        let mut row = Segments::new(format!("{way:<7} {}", graph.name(job.step)));
+        if job.attempt > 1 {
+            row.push(format!("attempt {}", job.attempt));
+        }
+        gauge(view, job, &mut row);
+        row.cut(view.width)
+    });
+    rows.collect()
 }
 
-fn gauge_text(view: &View<'_>, job: Job, gauge: &Gauge) -> String {
-    let mut out = String::new();
-    if let Work::Act { act: crate::action::Action::Manual(_), .. } =
-        &view.run.graph().def(job.step).work
-    {
-        out.push_str(" · a person does it: `cutover claim`, then `cutover done`");
+/// What a job says of itself: what can be spared on a narrow screen is marked so.
+fn gauge(view: &View<'_>, job: Job, row: &mut Segments) {
+    let manual = matches!(
+        &view.run.graph().def(job.step).work,
+        Work::Act { act: crate::action::Action::Manual(_), .. }
+    );
+    if manual {
+        row.push("a person does it: `cutover claim`, then `cutover done`".to_owned());
     }
+    let Some(gauge) = view.gauges.get(&job.step) else { return };
     if !gauge.doing.is_empty() {
-        out.push_str(&format!(" · {}", gauge.doing));
+        row.spare(gauge.doing.clone());
     }
-    let elapsed = gauge.since.map(|since| view.now.duration_since(since));
     if let Some((done, all)) = gauge.rows {
-        out.push_str(&format!(" · {} of {} rows", grouped(done), grouped(all)));
+        row.push(format!("{} of {} rows", grouped(done), grouped(all)));
     }
     if let Some((done, all)) = gauge.bytes {
-        out.push_str(&format!(" · {} of {}", bytes(done), bytes(all)));
+        row.spare(format!("{} of {}", bytes(done), bytes(all)));
     }
-    if let Some(elapsed) = elapsed {
-        out.push_str(&format!(" · {}", span(elapsed)));
-        let (done, all) = gauge.rows.or(gauge.bytes).unwrap_or((0, 0));
-        if done > 0 && all > done {
-            let left = elapsed.as_secs_f64() * (all - done) as f64 / done as f64;
-            if let Ok(left) = SignedDuration::try_from_secs_f64(left) {
-                out.push_str(&format!(" · {} to go", span(left)));
-            }
+    let Some(elapsed) = gauge.since.map(|since| view.now.duration_since(since)) else { return };
+    row.spare(span(elapsed));
+    let (done, all) = gauge.rows.or(gauge.bytes).unwrap_or((0, 0));
+    if done > 0 && all > done {
+        let left = elapsed.as_secs_f64() * (all - done) as f64 / done as f64;
+        if let Ok(left) = SignedDuration::try_from_secs_f64(left) {
+            row.push(format!("{} to go", span(left)));
         }
-    }
-    out
-}
-
-/// What could be next and why it is not: at most eight lines, what waits for people first.
-fn waiting(view: &View<'_>) -> Vec<String> {
-    const MOST: usize = 8;
-    let run = view.run;
-    let graph = run.graph();
-    let mut out: Vec<(u8, String)> = Vec::new();
-    for step in graph.steps() {
-        let ready = matches!(run.status(step), Status::Clean | Status::Waiting(_))
-            && !run.is_out(step)
-            && graph.needs(step).iter().all(|&need| {
-                matches!(run.status(need), Status::Done | Status::Running(_)) || run.is_out(need)
-            });
-        if !ready {
-            continue;
-        }
-        let causes = run.waits_for(step);
-        let Some(first) = causes.first() else { continue };
-        let more = if causes.len() > 1 {
-            format!(" and {} more", causes.len() - 1)
-        } else {
-            String::new()
-        };
-        let (rank, why) = because(view, first);
-        out.push((rank, format!("waits   {} for {why}{more}", graph.name(step))));
-    }
-    out.sort_by_key(|(rank, _)| *rank);
-    let more = out.len().saturating_sub(MOST);
-    let mut out: Vec<String> = out.into_iter().take(MOST).map(|(_, line)| line).collect();
-    if more > 0 {
-        out.push(format!("        and {more} more steps wait"));
-    }
-    out
-}
-
-fn because(view: &View<'_>, cause: &Cause) -> (u8, String) {
-    let run = view.run;
-    let graph = run.graph();
-    let provider = |id: crate::event::ProviderId| graph.providers()[id.index()].name.clone();
-    match cause {
-        Cause::People => (0, "people: `cutover approve`".to_owned()),
-        Cause::Floor { service, wanting } => {
-            let wanting: Vec<String> = wanting.iter().map(|&id| provider(id)).collect();
-            (1, format!("{service}: too few would be left; wanted back: {}", wanting.join(", ")))
-        }
-        Cause::Revocation(line) => {
-            (1, format!("a revocation of {} to be confirmed", graph.line_name(*line)))
-        }
-        Cause::Held(_) => (2, "the hold".to_owned()),
-        Cause::Time(_, at) => {
-            (3, format!("{} ({} to go)", hour(*at, &view.zone), span(at.duration_since(view.now))))
-        }
-        Cause::Verdict(id) => (4, format!("a verdict on {}", provider(*id))),
-        Cause::Limit(name) => (5, format!("a place of limit {name}")),
-        Cause::Step(step) => (6, graph.name(*step)),
     }
 }
 
@@ -404,27 +369,8 @@ pub fn bytes(number: u64) -> String {
     if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_for_people() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1000), "1,000");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(3_200_000), "3.2 MB");
-        assert_eq!(span(SignedDuration::from_secs(-5)), "0s");
-        assert_eq!(span(SignedDuration::from_secs(3 * 3600 + 305)), "3h 05m");
-        assert_eq!(span(SignedDuration::from_secs(2 * 86_400 + 3 * 3600)), "2d 3h");
-    }
-
-    #[test]
-    fn a_bar_is_full_only_at_the_end() {
-        assert_eq!(bar(9, 10, 5), "████░");
-        assert_eq!(bar(10, 10, 5), "█████");
-        assert_eq!(bar(0, 0, 3), "░░░");
-    }
+/// `1 step`, `2 steps`
+pub fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(count as u64))
 }

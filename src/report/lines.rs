@@ -8,6 +8,9 @@ use crate::revocation::{Entry, Said};
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 
+/// Column of the word that says what happened.
+pub const TEXT_AT: usize = 16;
+
 /// The line for a record, without a line end; times in `zone`.
 ///
 /// Text that came from outside (failures, reasons, evidence) is shown with control characters

@@ -8,3 +8,5 @@ pub mod graph;
 pub mod lines;
 pub mod status_page;
 pub mod summary;
+#[cfg(test)]
+mod testing;

@@ -115,6 +115,8 @@ pub enum News {
     Found {
         /// Which provider.
         provider: ProviderId,
+        /// The verdict, by which its record is known: another may be told before that is durable.
+        verdict: Verdict,
         /// One sentence.
         why: String,
     },

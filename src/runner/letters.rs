@@ -27,8 +27,8 @@ impl<L: Log> Loop<L> {
                 self.append(Event::Ended(job, ending)).map(drop)
             }
             Letter::Verdict { provider, verdict, as_of, why } => {
-                self.verdict(provider, verdict, as_of)?;
-                self.listeners.tell(&News::Found { provider, why });
+                self.verdict(provider, verdict.clone(), as_of)?;
+                self.listeners.tell(&News::Found { provider, verdict, why });
                 Ok(())
             }
             Letter::Silent => self.guard_is_silent(),
