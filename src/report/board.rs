@@ -294,14 +294,20 @@ fn running(view: &View<'_>) -> Vec<String> {
     rows.collect()
 }
 
+/// Who is to do a manual step, or does it.
+fn by_hand(view: &View<'_>, job: Job) -> String {
+    let claimed = view.run.claimed_by(job.step);
+    if claimed.is_empty() {
+        return "a person is to do it: `cutover claim`".to_owned();
+    }
+    format!("in the hands of {}: then `cutover done`", claimed.join(", "))
+}
+
 /// What a job says of itself: what can be spared on a narrow screen is marked so.
 fn gauge(view: &View<'_>, job: Job, row: &mut Segments) {
-    let manual = matches!(
-        &view.run.graph().def(job.step).work,
-        Work::Act { act: crate::action::Action::Manual(_), .. }
-    );
-    if manual {
-        row.push("a person does it: `cutover claim`, then `cutover done`".to_owned());
+    let work = &view.run.graph().def(job.step).work;
+    if let Work::Act { act: crate::action::Action::Manual(_), .. } = work {
+        row.push(by_hand(view, job));
     }
     let Some(gauge) = view.gauges.get(&job.step) else { return };
     if !gauge.doing.is_empty() {

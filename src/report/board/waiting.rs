@@ -3,6 +3,7 @@
 use super::fit::Part;
 use super::{View, hour, span};
 use crate::event::StepId;
+use crate::plan::Work;
 use crate::run::{Cause, Status};
 use std::collections::BTreeMap;
 
@@ -61,6 +62,14 @@ fn could_be_next(view: &View<'_>, step: StepId) -> bool {
         && run.graph().needs(step).iter().all(met)
 }
 
+/// Who is to approve a gate, and how many have.
+fn people(view: &View<'_>, step: StepId) -> String {
+    let Work::Ask(gate) = &view.run.graph().def(step).work else { return "people".to_owned() };
+    let by: Vec<&str> = gate.by.iter().map(|group| group.value.as_str()).collect();
+    let have = view.run.approved_by(step).len();
+    format!("{} ({have} of {} approved): `cutover approve`", by.join(", "), gate.quorum)
+}
+
 /// How urgent a cause is, what it shares with others, and its words.
 fn because(view: &View<'_>, step: StepId, cause: &Cause) -> (u8, String, String) {
     let graph = view.run.graph();
@@ -68,7 +77,7 @@ fn because(view: &View<'_>, step: StepId, cause: &Cause) -> (u8, String, String)
     let own = |rank: u8, words: String| (rank, step.0.to_string(), words);
     let shared = |rank: u8, words: String| (rank, words.clone(), words);
     match cause {
-        Cause::People => own(0, "people: `cutover approve`".to_owned()),
+        Cause::People => own(0, people(view, step)),
         Cause::Floor { service, wanting } => {
             let wanting: Vec<&str> = wanting.iter().map(|&id| &*provider(id).name).collect();
             let wanting = wanting.join(", ");
