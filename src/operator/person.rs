@@ -5,6 +5,7 @@
 
 use crate::event::Person;
 use std::collections::BTreeMap;
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,22 +15,51 @@ const NOBODY: u32 = u32::MAX;
 /// Name services may ask the network; a runner does not wait for them for long.
 const LOOK_UP: Duration = Duration::from_secs(2);
 
-/// The person behind a process: by its login uid where one is set, else by `uid`.
-pub async fn of_process(
+/// The person behind the other end of a socket: by its login uid where one is set, else by `uid`.
+///
+/// # Errors
+/// The process is gone: whether a login uid was set for it cannot be known any more, and its uid alone
+/// would make another person of whoever works behind sudo.
+pub async fn of_peer(
     pid: Option<i32>,
     uid: u32,
     people: &BTreeMap<String, Vec<String>>,
+) -> io::Result<Person> {
+    // 0: it lives in a PID namespace that we cannot see.
+    let login_uid = match pid.filter(|pid| *pid > 0) {
+        Some(pid) => login_uid(&format!("/proc/{pid}"))?,
+        None => None,
+    };
+    Ok(person(login_uid, uid, people).await)
+}
+
+/// The person who runs this process.
+pub async fn myself(people: &BTreeMap<String, Vec<String>>) -> Person {
+    let login_uid = login_uid("/proc/self").ok().flatten();
+    person(login_uid, rustix::process::getuid().as_raw(), people).await
+}
+
+async fn person(
+    login_uid: Option<u32>,
+    uid: u32,
+    people: &BTreeMap<String, Vec<String>>,
 ) -> Person {
-    let path = pid.map_or("/proc/self/loginuid".into(), |pid| format!("/proc/{pid}/loginuid"));
-    let login_uid = std::fs::read_to_string(path).ok().and_then(|text| parse_login_uid(&text));
     let login = login_of(login_uid.unwrap_or(uid)).await;
     let groups = groups_of(&login, people);
     Person { login, uid, groups }
 }
 
-/// The person who runs this process.
-pub async fn myself(people: &BTreeMap<String, Vec<String>>) -> Person {
-    of_process(None, rustix::process::getuid().as_raw(), people).await
+/// The login uid of the process whose directory this is; none where none is set, or where the kernel
+/// keeps none.
+fn login_uid(process: &str) -> io::Result<Option<u32>> {
+    match std::fs::read_to_string(format!("{process}/loginuid")) {
+        Ok(text) => Ok(parse_login_uid(&text)),
+        Err(_) if std::fs::exists(process)? => Ok(None),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the process that asks is gone: who asked cannot be known",
+        )),
+    }
 }
 
 /// The groups of the estate that a login belongs to, sorted.
@@ -77,6 +107,20 @@ mod tests {
         assert_eq!(parse_login_uid("4294967295"), None);
         assert_eq!(parse_login_uid("1000\n"), Some(1000));
         assert_eq!(parse_login_uid("x"), None);
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_is_nobody() {
+        let nobody = BTreeMap::new();
+        let mut child = std::process::Command::new("true").spawn().expect("started");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        child.wait().expect("reaped");
+        let gone = of_peer(Some(pid), 0, &nobody).await.expect_err("gone");
+        assert!(gone.to_string().contains("is gone"), "{gone}");
+        let here = i32::try_from(std::process::id()).expect("a pid");
+        let uid = rustix::process::getuid().as_raw();
+        let me = of_peer(Some(here), uid, &nobody).await.expect("here");
+        assert_eq!(me, myself(&nobody).await);
     }
 
     #[test]

@@ -87,8 +87,12 @@ async fn accept(listener: UnixListener, door: Door) {
 
 async fn serve(stream: UnixStream, door: &Door) -> io::Result<()> {
     let peer = stream.peer_cred()?;
-    let who = person::of_process(peer.pid(), peer.uid(), &door.people).await;
+    let who = person::of_peer(peer.pid(), peer.uid(), &door.people).await;
     let (read, mut write) = stream.into_split();
+    let who = match who {
+        Ok(who) => who,
+        Err(error) => return say(&mut write, &refused(error.to_string())).await,
+    };
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
     loop {
