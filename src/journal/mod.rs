@@ -108,6 +108,9 @@ impl Journal {
             .map_err(|error| JournalError::io("laying the journal's ballast".into(), error))?;
         store::write_new(&path, &lines)
             .map_err(|error| JournalError::io(format!("writing `{}`", path.display()), error))?;
+        // A name lives only when its directory is synced: the run's own as well.
+        store::sync_names_above(dir.path())
+            .map_err(|error| JournalError::io(format!("syncing `{}`", path.display()), error))?;
         let store = Store::open(dir, lines.len() as u64)?;
         let (journal, opened) = Self::start(store, lock, names, head, (0, at), ballast)?;
         Ok((journal, vec![begun, opened]))

@@ -10,12 +10,13 @@ use super::lock::NO_FOLLOW;
 use super::rundir::RunDir;
 use super::store;
 use crate::estate::{self, Estate};
-use crate::event::{Event, Header, Record, Seq};
+use crate::event::{Event, Header, Record, Seq, StepId};
 use crate::graph::Graph;
 use crate::history::History;
 use crate::plan::{self, Plan};
 use crate::run::Run;
 use crate::text::fault::{Fault, Severity};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -202,11 +203,39 @@ pub(super) fn recover(dir: &RunDir) -> Result<(Replayed, Option<Cut>), JournalEr
     let mut follow = Follow::over(path.clone(), file)?;
     while follow.next()?.is_some() {}
     let Follow { scanner, replayed, torn, .. } = follow;
+    refuse_forgotten(dir, &path, &replayed)?;
     let Some(damage) = torn else { return Ok((replayed, None)) };
     let (bytes, kept) = cut(scanner.into_file(), &path, replayed.bytes).map_err(|error| {
         JournalError::io(format!("cutting the torn tail of `{}`", path.display()), error)
     })?;
     Ok((replayed, Some(Cut { damage, bytes, kept })))
+}
+
+/// An attempt has its directory only since its start was durable. Where the journal does not know of
+/// it, the disk has lost what it called durable, or another journal was put in its place: going on
+/// would do again what was done.
+fn refuse_forgotten(dir: &RunDir, path: &Path, replayed: &Replayed) -> Result<(), JournalError> {
+    let begun = dir.begun_attempts().map_err(|error| {
+        JournalError::io(format!("reading `{}`", dir.attempts().display()), error)
+    })?;
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let graph = &replayed.graph;
+    let mut steps: BTreeMap<String, Vec<StepId>> = BTreeMap::new();
+    for step in graph.steps() {
+        steps.entry(RunDir::file_name_of(&graph.name(step))).or_default().push(step);
+    }
+    for (name, way, attempt) in begun {
+        let Some(same) = steps.get(&name) else { continue };
+        if same.iter().all(|step| replayed.run.attempts(*step, way) < attempt) {
+            let why = format!(
+                "attempt {attempt} ({way:?}) of `{name}` was begun, and its record is gone: what was durable is lost"
+            );
+            return Err(impossible(path, replayed.head.seq + 1, replayed.bytes, &why));
+        }
+    }
+    Ok(())
 }
 
 /// Cuts a file to `len` bytes; what was behind is kept beside it. Both are durable afterwards.

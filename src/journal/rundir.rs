@@ -1,6 +1,7 @@
 //! The file names of a run directory; nobody else spells them. How one is made, named and found.
 
 use super::JournalError;
+use crate::event::Way;
 use jiff::Timestamp;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -47,6 +48,31 @@ impl RunDir {
     /// Output of attempts.
     pub fn attempts(&self) -> PathBuf {
         self.0.join("attempts")
+    }
+    /// The directory of an attempt: `attempts/STEP/WAY-N`.
+    pub fn attempt(&self, step: &str, way: Way, attempt: u32) -> PathBuf {
+        self.attempts().join(Self::file_name_of(step)).join(format!("{}-{attempt}", word(way)))
+    }
+    /// What a step is called there: a value of a variable may hold anything, a name of a file may not.
+    pub fn file_name_of(step: &str) -> String {
+        step.replace(['/', '\0'], "_")
+    }
+    /// The attempts that have a directory, by the name that their step has there.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn begun_attempts(&self) -> io::Result<Vec<(String, Way, u32)>> {
+        let mut begun = Vec::new();
+        for step in list(&self.attempts())? {
+            for attempt in list(&self.attempts().join(&step))? {
+                let Some((way, number)) = attempt.split_once('-') else { continue };
+                let way = [Way::Do, Way::Undo, Way::Check].into_iter().find(|it| word(*it) == way);
+                if let (Some(way), Ok(number)) = (way, number.parse()) {
+                    begun.push((step.clone(), way, number));
+                }
+            }
+        }
+        Ok(begun)
     }
     /// The operators' socket.
     pub fn socket(&self) -> PathBuf {
@@ -141,6 +167,29 @@ impl RunDir {
         let path = fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone());
         path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
     }
+}
+
+fn word(way: Way) -> &'static str {
+    match way {
+        Way::Do => "do",
+        Way::Undo => "undo",
+        Way::Check => "check",
+    }
+}
+
+/// The names in a directory; none when there is no such directory.
+fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect()
 }
 
 /// `20190406T083000Z-k3qa`

@@ -164,6 +164,20 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// Makes the names of a run's directory and of the one that it lies in (`runs`) durable.
+///
+/// # Errors
+/// When a directory cannot be synced; one that may not be read is left.
+pub(super) fn sync_names_above(directory: &Path) -> io::Result<()> {
+    for name in directory.ancestors().take(2).filter(|it| !it.as_os_str().is_empty()) {
+        match sync_directory_of(name) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Forgets what the page cache holds of a file, so that what is read next comes from the disk:
 /// after a failed sync the cache shows bytes that were never written.
 ///

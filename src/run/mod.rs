@@ -19,7 +19,7 @@ use crate::event::{
     Request, Seq, StepId, Timer, Verdict, Way,
 };
 use crate::failure::Failure;
-use crate::graph::{Graph, ServiceId};
+use crate::graph::{Effect, Graph, ServiceId};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -235,6 +235,11 @@ impl Run {
         self.step(step).out != state::Out::No
     }
 
+    /// How many attempts at this way of a step have started so far.
+    pub fn attempts(&self, step: StepId, way: Way) -> u32 {
+        self.step(step).attempts[way as usize]
+    }
+
     /// What its last done attempt's `outputs:` caught.
     pub fn outputs(&self, step: StepId) -> Option<&Outputs> {
         self.state.outputs.get(&step)
@@ -335,6 +340,19 @@ impl Run {
     /// left, `disturbs` aside.
     pub fn is_sent_to(&self, provider: ProviderId) -> bool {
         self.state.providers[provider.index()].net > 0
+    }
+
+    /// The providers that a step touches and that clients are sent to when this way of it has ended
+    /// well.
+    pub fn given_back(&self, step: StepId, way: Way) -> Vec<ProviderId> {
+        let is_up = |provider: ProviderId, effect: Effect| match (effect, way) {
+            (Effect::Gains, Way::Do | Way::Check) | (Effect::Loses, Way::Undo) => true,
+            (Effect::Loses, _) | (Effect::Gains, Way::Undo) => false,
+            // Down only until the job has ended.
+            (Effect::Disturbs, _) => self.is_sent_to(provider),
+        };
+        let effects = self.graph.effects(step).iter();
+        effects.filter(|(it, effect)| is_up(*it, *effect)).map(|(it, _)| *it).collect()
     }
 
     /// The last record that touched this provider (a start or end of a job with effects on it).

@@ -9,11 +9,9 @@ use crate::event::{Ending, Job, Outputs, StepId, Way};
 use crate::executor::{Ask, Deed};
 use crate::failure::Failure;
 use crate::graph::Graph;
-use crate::journal::rundir::RunDir;
 use crate::plan::Work;
 use crate::plan::template::Template;
 use crate::run::Run;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// A job made ready.
@@ -86,16 +84,4 @@ fn without_action(graph: &Graph, job: Job) -> Ending {
         (Way::Check, _) => Ending::Unknown(Failure::in_doubt("the plan says no `check`")),
         (Way::Do, _) => Ending::Failed(Failure::last("a gate is opened by people only")),
     }
-}
-
-/// The directory of an attempt: `attempts/STEP/WAY-N`.
-pub(super) fn attempt_dir(run_dir: &RunDir, step: &str, job: Job) -> PathBuf {
-    let way = match job.way {
-        Way::Do => "do",
-        Way::Undo => "undo",
-        Way::Check => "check",
-    };
-    // A value of a variable may hold anything; a name of a directory may not.
-    let step = step.replace(['/', '\0'], "_");
-    run_dir.attempts().join(step).join(format!("{way}-{}", job.attempt))
 }

@@ -35,10 +35,7 @@ pub use start::{
 };
 pub use world::World;
 
-use crate::event::{
-    Ending, Event, Job, Outcome, Person, ProviderId, Record, Request, Seq, StepId, Timer, Way,
-};
-use crate::graph::Effect;
+use crate::event::{Ending, Event, Job, Outcome, Person, Record, Request, Seq, Timer, Way};
 use crate::lane::file::Held;
 use crate::run::{Command, Impossible, Run};
 use clock::{Clock, JumpWatch};
@@ -516,17 +513,4 @@ fn kill_self() {
     if let Err(error) = rustix::process::kill_process(me, rustix::process::Signal::KILL) {
         tracing::error!(%error, "the injected kill of the runner failed");
     }
-}
-
-/// The providers that a step touches and that clients are sent to when it has ended well.
-fn given_back(run: &Run, step: StepId, way: Way) -> Vec<ProviderId> {
-    let graph = run.graph();
-    let is_up = |provider: ProviderId, effect: Effect| match (effect, way) {
-        (Effect::Gains, Way::Do | Way::Check) | (Effect::Loses, Way::Undo) => true,
-        (Effect::Loses, _) | (Effect::Gains, Way::Undo) => false,
-        // Down only until the job has ended.
-        (Effect::Disturbs, _) => run.is_sent_to(provider),
-    };
-    let effects = graph.effects(step).iter();
-    effects.filter(|(p, effect)| is_up(*p, *effect)).map(|(p, _)| *p).collect()
 }

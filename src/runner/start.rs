@@ -262,6 +262,13 @@ impl Runner {
         signals: bool,
     ) -> Result<Self, StartError> {
         let Taken { run_dir, header, estate, run, journal, first, cut } = taken;
+        if !journal.has_ballast() {
+            let why = format!(
+                "the disk of `{}` is full: the journal's reserve of 1 MiB does not fit on it, so nothing is started; make room, then resume (`hold`, `abort` and `revoke` are still taken)",
+                run_dir.path().display()
+            );
+            return Err(StartError::Refused(why));
+        }
         let graph = Arc::clone(run.graph());
         let inbox = mpsc::unbounded_channel();
         let (durable, durable_now) = watch::channel(journal.durable());

@@ -4,7 +4,7 @@
 use super::fault::{Faults, FaultyWorld};
 use super::tests::{Play, Stage, done};
 use super::*;
-use crate::event::{StepId, Verdict};
+use crate::event::{ProviderId, StepId, Verdict};
 use crate::graph::Graph;
 use crate::graph::testing::PlanBuilder;
 use crate::guard::{Said, Told};
@@ -124,8 +124,8 @@ fn what_a_running_step_disturbs_is_given_back_at_its_end() {
         run.apply(&Record { seq, at, event }).expect("it can happen");
     }
     assert!(!run.is_up_in_plan(ProviderId(0)), "down while it is disturbed");
-    assert_eq!(given_back(&run, job.step, Way::Do), [ProviderId(0)]);
-    assert_eq!(given_back(&run, job.step, Way::Undo), [ProviderId(0)]);
+    assert_eq!(run.given_back(job.step, Way::Do), [ProviderId(0)]);
+    assert_eq!(run.given_back(job.step, Way::Undo), [ProviderId(0)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,6 @@
 //! Not known here: whether a job may begin, and how a deed is done.
 
 use super::deed::{self, Prepared};
-use super::given_back;
 use super::guards::GuardLink;
 use super::inbox::{ProgressBook, Voice};
 use crate::estate::Estate;
@@ -56,7 +55,7 @@ impl World for RealWorld {
         let context = Context {
             estate: Arc::clone(&self.estate),
             run: self.run_name.clone(),
-            attempt_dir: deed::attempt_dir(&self.run_dir, &step, job),
+            attempt_dir: self.run_dir.attempt(&step, job.way, job.attempt),
             step,
             way: job.way,
             attempt: job.attempt,
@@ -68,7 +67,7 @@ impl World for RealWorld {
         };
         let after = After {
             guard: self.guard.clone(),
-            given_back: given_back(run, job.step, job.way),
+            given_back: run.given_back(job.step, job.way),
             names: run.graph().providers().iter().map(|p| p.name.clone()).collect(),
             record: self.durable.clone(),
         };

@@ -448,3 +448,30 @@ fn a_clock_that_jumps_back_spoils_nothing() {
     drop(journal);
     assert_eq!(replay::read(&dir).expect("readable").head.seq, 3);
 }
+
+#[test]
+fn a_journal_that_has_forgotten_a_begun_attempt_is_refused_with_its_place() {
+    let (_temp, dir) = fresh();
+    let (mut journal, mut run) = begin(&dir);
+    let job = Job { step: StepId(0), way: Way::Do, attempt: 1 };
+    say(&mut journal, &mut run, Event::Started(job));
+    flush(&mut journal).expect("durable");
+    drop(journal);
+    let name = run.graph().name(StepId(0));
+    fs::create_dir_all(dir.attempt(&name, Way::Do, 1)).expect("made");
+    drop(Journal::resume(&dir, "jo", now()).expect("the attempt is known"));
+    // Cut behind a whole record, and in the middle of the start: neither was left by a crash.
+    let bytes = fs::read(dir.journal()).expect("read");
+    let starts = starts(&bytes);
+    for len in [starts[2], starts[2] + 20] {
+        fs::write(dir.journal(), &bytes[..len]).expect("written");
+        let (line, byte, why) = damage(Journal::resume(&dir, "jo", now()).expect_err("refused"));
+        assert_eq!((line, byte), (3, starts[2] as u64));
+        assert!(why.contains("was begun, and its record is gone"), "{why}");
+        assert_eq!(fs::read(dir.journal()).expect("read"), &bytes[..len], "nothing was cut");
+    }
+    // A second attempt that was never recorded, of a step that is known.
+    fs::write(dir.journal(), &bytes).expect("written");
+    fs::create_dir_all(dir.attempt(&name, Way::Undo, 1)).expect("made");
+    assert!(Journal::resume(&dir, "jo", now()).is_err());
+}

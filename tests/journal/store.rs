@@ -173,6 +173,35 @@ fn a_full_disk_ends_it_and_frees_the_ballast() {
     assert_eq!(read, durable);
 }
 
+/// What a person asks is still taken where the reserve does not fit; nothing is started.
+#[test]
+fn a_run_is_not_taken_up_where_its_reserve_does_not_fit_but_a_hold_is() {
+    use cutover::event::Request;
+    use cutover::runner::{self, Answered, ResumeOptions, StartError};
+    let Some(disk) = Tmpfs::new(1400) else { return };
+    let dir = RunDir::new(disk.0.path().join("run"));
+    drop(create(&dir));
+    fs::remove_file(dir.ballast()).expect("it was freed");
+    fs::write(disk.0.path().join("filler"), vec![1; 900 << 10]).expect("written");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let options = ResumeOptions {
+            run_dir: dir.clone(),
+            by: crate::common::mara(),
+            wait: false,
+            exit_between: false,
+            signals: false,
+        };
+        match runner::resume(options) {
+            Err(StartError::Refused(why)) => assert!(why.contains("is full"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        let hold = Request::Hold { reason: "no room".into() };
+        let taken = runner::record(&dir, &crate::common::mara(), vec![hold]).await;
+        assert!(matches!(taken.expect("taken")[..], [Answered::Recorded(_)]));
+    });
+}
+
 #[test]
 fn an_order_to_revoke_is_written_on_a_full_disk() {
     use cutover::event::Person;
