@@ -99,6 +99,9 @@ pub enum Timer {
     Floor(StepId),
 }
 
+/// The finding of a guard that hangs or is dead: a breach by itself, and no word on any provider.
+pub const GUARD_SILENT: &str = "guard-silent";
+
 /// What the guard holds of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,7 +113,7 @@ pub enum Verdict {
     /// Answers rightly, but something is not as it should be. Counts as normal for the floor.
     Degraded(Vec<String>),
     /// No right answer, after the re-asks: it counts as absent. The finding codes of revocation.md
-    /// (severity B), or `guard-silent`.
+    /// (severity B), or [`GUARD_SILENT`].
     Down(Vec<String>),
     /// An answer that is false by itself (severity B!): a breach at once when clients are sent there,
     /// not ended by a later good answer alone.
@@ -121,6 +124,16 @@ impl Verdict {
     /// Whether clients sent there are served rightly.
     pub fn serves(&self) -> bool {
         matches!(self, Self::Normal | Self::Degraded(_))
+    }
+
+    /// Whether the guard calls the provider down, so that nothing is taken by taking it. A guard that
+    /// is silent calls nothing down.
+    pub fn calls_down(&self) -> bool {
+        match self {
+            Self::Down(codes) => codes != &[GUARD_SILENT],
+            Self::Lying(_) => true,
+            Self::Unknown | Self::Normal | Self::Degraded(_) => false,
+        }
     }
 }
 

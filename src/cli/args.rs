@@ -54,7 +54,7 @@ pub enum Command {
     /// Try a failed, in-doubt, undone or skipped step again
     #[command(override_usage = "cutover retry [RUN] STEP")]
     Retry(OneStep),
-    /// Leave a step out that never started
+    /// Leave a step out that never started, if the plan without it still proves
     #[command(override_usage = "cutover skip --reason <REASON> [RUN] STEP")]
     Skip(Fail),
     /// End running steps, undo nothing, close the run as stuck

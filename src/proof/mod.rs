@@ -8,6 +8,7 @@
 mod closure;
 mod domain;
 mod hints;
+pub mod present;
 pub mod protection;
 mod rollback;
 #[cfg(test)]

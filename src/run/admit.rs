@@ -1,13 +1,14 @@
 //! What people ask: the judgement of a request, and what it changes once admitted.
 
 use super::facts;
-use super::rollback::{By, Scope};
+use super::rollback::{By, Scope, listed};
 use super::state::{Out, Slot};
 use super::{Goal, HoldCause, Refusal, Run, Status};
 use crate::action::Action;
 use crate::action::manual::Manual;
 use crate::event::{
-    Answer, Back, HoldId, Job, LineId, Outcome, Outputs, Person, QuestionId, Request, StepId, Way,
+    Answer, Back, HoldId, Job, LineId, Outcome, Outputs, Person, ProviderId, QuestionId, Request,
+    StepId, Way,
 };
 use crate::failure::Failure;
 use crate::plan::Gate;
@@ -59,7 +60,7 @@ impl Run {
             Request::Finish { step, evidence } => self.judge_finish(who, *step, evidence),
             Request::Fail { step, .. } => self.hands_on(who, *step).map(|_| ()),
             Request::Retry { step } => self.judge_retry(*step),
-            Request::Skip { step, .. } => self.may_skip(*step),
+            Request::Skip { step, .. } => self.judge_skip(*step),
             Request::Rollback { back, .. } => self.judge_rollback(back),
         }
     }
@@ -162,7 +163,10 @@ impl Run {
         };
         let offers = self.offers(asked);
         if offers.contains(&answer) {
-            return Ok(());
+            return match (answer, asked.step) {
+                (Answer::Skip, Some(step)) => self.judge_skip(step),
+                _ => Ok(()),
+            };
         }
         if let (super::questions::Why::FailedUndo, Answer::Done) = (&asked.why, answer) {
             return refuse_hint(
@@ -208,7 +212,7 @@ impl Run {
     }
 
     fn judge_finish(&self, who: &Person, step: StepId, evidence: &str) -> Verdict {
-        let (_, manual) = self.hands_on(who, step)?;
+        let (job, manual) = self.hands_on(who, step)?;
         let name = self.graph.name(step);
         if manual.evidence_required && evidence.trim().is_empty() {
             return refuse_hint(
@@ -223,7 +227,21 @@ impl Run {
                 format!("`{name}` wants {} different people", manual.people),
             );
         }
-        Ok(())
+        let said = hands.map_or(0, |hands| hands.finished.len());
+        if said + 1 < manual.people.max(1) as usize {
+            return Ok(());
+        }
+        let not_yet = |provider: &ProviderId| !self.verdict(*provider).0.serves();
+        match self.given_back(step, job.way).into_iter().find(not_yet) {
+            Some(provider) => refuse_hint(
+                format!(
+                    "`{name}` gives `{}` back, which the guard does not call normal yet",
+                    self.graph.providers()[provider.index()].name
+                ),
+                "say so again when `cutover status` shows it normal, or `cutover fail`",
+            ),
+            None => Ok(()),
+        }
     }
 
     fn judge_retry(&self, id: StepId) -> Verdict {
@@ -292,6 +310,16 @@ impl Run {
         if self.whole_rollback().is_some() || self.goes_to_checkpoint() {
             return refuse("a rollback is under way");
         }
+        if let Some(line) = self.graph.line(id)
+            && self.step(id).out == Out::Skipped
+            && self.facts.lines[line.index()].iter().any(|it| self.step(*it).out == Out::Line)
+        {
+            let line = self.graph.line_name(line);
+            return refuse_hint(
+                format!("`{name}` was skipped, and its line `{line}` is out since"),
+                "`retry` another step of the line first: what was rolled back comes back together",
+            );
+        }
         let back = self.comes_back(id);
         if let Some(step) = back.iter().find(|it| self.step(**it).weight > 0) {
             return refuse_hint(
@@ -303,13 +331,13 @@ impl Run {
         match crate::proof::prove_without(&self.graph, &stays) {
             Ok(()) => Ok(()),
             Err(faults) => {
-                let why = faults.into_iter().map(|fault| fault.what).collect::<Vec<_>>();
-                refuse(format!("the plan with `{name}` again does not prove: {}", why.join("; ")))
+                let why = listed(faults);
+                refuse(format!("the plan with `{name}` again does not prove: {why}"))
             }
         }
     }
 
-    /// Whether a step can be left out.
+    /// Whether a step is one that can be left out; what it costs to prove the rest is not spent.
     pub(super) fn may_skip(&self, id: StepId) -> Verdict {
         self.known(id)?;
         let step = self.step(id);
@@ -332,15 +360,19 @@ impl Run {
                 "`approve` it, or `approve --no`",
             );
         }
-        if !self.graph.plan().protect.is_empty() {
-            return refuse_hint(
-                format!("`{name}` is not skipped in a plan with `protect`"),
-                "skipping there comes with the proof of protection; until then roll back",
-            );
-        }
+        Ok(())
+    }
+
+    /// Whether a step can be left out: the plan without it, and without all that is out, still proves.
+    fn judge_skip(&self, id: StepId) -> Verdict {
+        self.may_skip(id)?;
+        let name = self.graph.name(id);
         match self.prove_out(|it| it == id) {
             Ok(()) => Ok(()),
-            Err(why) => refuse(format!("the plan without `{name}` does not prove: {why}")),
+            Err(why) => refuse_hint(
+                format!("the plan without `{name}` does not prove: {why}"),
+                "leave it in, skip first what hangs on it, or roll back",
+            ),
         }
     }
 

@@ -37,8 +37,12 @@ impl Run {
 
     /// Called down by the guard since its last event: nothing is taken by taking it.
     fn is_free(&self, provider: ProviderId) -> bool {
-        let verdict = &self.state.providers[provider.index()].verdict;
-        matches!(verdict, Verdict::Down(_) | Verdict::Lying(_))
+        self.state.providers[provider.index()].verdict.calls_down()
+    }
+
+    /// Down though no half-done step touches it: not the run's doing, and an undo does not heal it.
+    pub(super) fn is_down_by_itself(&self, provider: ProviderId) -> bool {
+        self.state.providers[provider.index()].half == 0 && self.is_free(provider)
     }
 
     fn at_least(&self, service: ServiceId) -> usize {
@@ -137,11 +141,14 @@ impl Run {
                 self.state.breached_now.remove(&service);
                 continue;
             };
-            if !self.state.breached_now.insert(service) || self.state.aborting {
+            if !self.state.breached_now.insert(service) {
                 continue;
             }
             if !self.state.breached.contains(&service) {
                 self.state.breached.push(service);
+            }
+            if self.state.aborting {
+                continue;
             }
             let known = self.state.holds.iter().any(|hold| match hold.cause {
                 HoldCause::Breach(it) => self.service_of(it) == service,
@@ -168,16 +175,18 @@ impl Run {
     fn breach_of(&self, service: ServiceId) -> Option<ProviderId> {
         let providers = &self.graph.services()[service.0 as usize].providers;
         let verdict = |it: &ProviderId| &self.state.providers[it.index()].verdict;
-        let up = |it: &&ProviderId| self.up(**it);
+        // A provider that is disturbed counts as absent; its lies count: clients are sent there.
+        let sent_to = |it: &&ProviderId| self.state.providers[it.index()].net > 0;
         let lying = |it: &&ProviderId| matches!(verdict(it), Verdict::Lying(_));
-        if let Some(liar) = providers.iter().filter(up).find(lying) {
+        if let Some(liar) = providers.iter().filter(sent_to).find(lying) {
             return Some(*liar);
         }
+        let up = |it: &&ProviderId| self.up(**it);
         let counted = |it: &&ProviderId| self.state.providers[it.index()].half == 0;
         let mut bad = None;
         let mut stand = 0;
         for provider in providers.iter().filter(up).filter(counted) {
-            if self.is_free(*provider) {
+            if matches!(verdict(provider), Verdict::Down(_) | Verdict::Lying(_)) {
                 bad = bad.or(Some(*provider));
             } else {
                 stand += 1;

@@ -27,7 +27,8 @@ pub(super) enum Why {
     Floor,
     /// There is nothing that this rollback would undo.
     NothingToUndo(Scope),
-    /// A rollback that a policy wants is not offered.
+    /// A rollback that the plan wants cannot be had: a point of no return has begun, or too few would
+    /// be up on the way.
     NoWayBack {
         /// What wants it.
         why: String,
@@ -190,7 +191,7 @@ impl Run {
             Why::NothingToUndo(_) => vec![Answer::Rollback, Answer::Go, Answer::Hold],
             Why::NoWayBack { .. } => match asked.step {
                 Some(_) => with(vec![Answer::Retry], back),
-                None => vec![Answer::Go, Answer::Hold],
+                None => with(vec![Answer::Go], back),
             },
             Why::LineUnproved { .. } => with(vec![Answer::Retry], back),
         }

@@ -29,6 +29,10 @@ impl Run {
         self.enqueue(id, was, false);
         self.enqueue(id, slot, true);
         self.state.steps[id.index()].slot = slot;
+        if was == Slot::Gate && self.step(id).blocked > 0 {
+            // What was approved is not there any more: what comes instead is approved anew.
+            self.state.approvals.remove(&id);
+        }
         if slot == Slot::Late {
             self.state.to_ask.insert(id);
         }

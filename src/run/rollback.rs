@@ -8,7 +8,8 @@ use super::state::{Out, Step};
 use super::{Goal, HoldCause, Run, Status};
 use crate::event::{LineId, Seq, StepId, Way};
 use crate::plan::{OnFailure, Phase};
-use crate::proof;
+use crate::proof::{self, present::Stand};
+use crate::text::fault::{Fault, Severity};
 
 /// What an order undoes.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +51,12 @@ pub(super) struct Order {
     pub(super) cursor: usize,
     /// Nothing more follows from it.
     pub(super) complete: bool,
+}
+
+/// Faults of a proof in one sentence.
+pub(super) fn listed(faults: Vec<Fault>) -> String {
+    let errors = faults.into_iter().filter(|fault| fault.severity == Severity::Error);
+    errors.map(|fault| fault.what).collect::<Vec<_>>().join("; ")
 }
 
 impl Run {
@@ -163,12 +170,7 @@ impl Run {
             return;
         }
         match self.plan_order(&scope) {
-            Err(refused) => {
-                let why = Why::NoWayBack { why: why.to_owned(), refused };
-                if !self.state.questions.iter().any(|it| it.step == step && it.why == why) {
-                    self.raise(step, why);
-                }
-            }
+            Err(refused) => self.ask_for_way_back(step, why, refused),
             Ok(set) if set.is_empty() && !matches!(scope, Scope::To(_)) => {
                 let known = |asked: &super::questions::Asked| matches!(&asked.why, Why::NothingToUndo(it) if *it == scope);
                 let under_way =
@@ -183,8 +185,42 @@ impl Run {
                 }
                 self.raise(step, Why::NothingToUndo(scope));
             }
-            Ok(set) => self.order(scope, by, set),
+            Ok(set) => match self.prove_back(&by, &set) {
+                Ok(()) => self.order(scope, by, set),
+                Err(refused) => self.ask_for_way_back(step, why, refused),
+            },
         }
+    }
+
+    /// A rollback that is wanted is not ordered: people are asked, once.
+    fn ask_for_way_back(&mut self, step: Option<StepId>, why: &str, refused: String) {
+        let why = Why::NoWayBack { why: why.to_owned(), refused };
+        if !self.state.questions.iter().any(|it| it.step == step && it.why == why) {
+            self.raise(step, why);
+        }
+    }
+
+    /// Before a rollback that no person ordered: that the states from the present one downwards keep
+    /// what is up now, as far as the floor wants it, without the providers that are down by
+    /// themselves. What other orders undo at the same time goes down with it.
+    fn prove_back(&self, by: &By, set: &[StepId]) -> Result<(), String> {
+        if matches!(by, By::Person(_)) {
+            return Ok(());
+        }
+        let mut back = vec![false; self.graph.len()];
+        for step in set {
+            back[step.index()] = true;
+        }
+        let present = proof::present::Present {
+            stands: &|step| match self.step(step).status {
+                Status::Clean => Stand::Clean,
+                Status::Done => Stand::Done,
+                _ => Stand::Half,
+            },
+            goes_back: &|step| back[step.index()] || self.step(step).goal != Goal::Done,
+            is_down: &|provider| self.is_down_by_itself(provider),
+        };
+        proof::present::prove_back(&self.graph, &present).map_err(listed)
     }
 
     /// Gives the steps of `set`, and what must not start meanwhile, their new goals.
@@ -325,10 +361,7 @@ impl Run {
     /// Proves the plan without what is out now and what is named beside.
     pub(super) fn prove_out(&self, also: impl Fn(StepId) -> bool) -> Result<(), String> {
         let out = |step: StepId| self.step(step).out != Out::No || also(step);
-        proof::prove_without(&self.graph, &out).map_err(|faults| {
-            let texts: Vec<String> = faults.into_iter().map(|fault| fault.what).collect();
-            texts.join("; ")
-        })
+        proof::prove_without(&self.graph, &out).map_err(listed)
     }
 
     /// What was undone only because of others is wanted done again.

@@ -5,7 +5,7 @@
 use super::inbox::{Answered, Asked, Letter, News, Signal};
 use super::lane::{self, Hold};
 use super::{A_MOMENT, Due, INTERRUPTED, Log, Loop, Stop};
-use crate::event::{Event, LineId, ProviderId, Request, Seq, StepId, Verdict};
+use crate::event::{Event, GUARD_SILENT, LineId, ProviderId, Request, Seq, StepId, Verdict};
 use crate::graph::Graph;
 use crate::lane::file::Held;
 use crate::run::HoldCause;
@@ -134,7 +134,7 @@ impl<L: Log> Loop<L> {
         self.listeners.tell(&News::Note("the guard is silent: a breach by itself".to_owned()));
         let as_of = self.run.seq();
         for provider in providers(self.run.graph()) {
-            let silent = Verdict::Down(vec!["guard-silent".to_owned()]);
+            let silent = Verdict::Down(vec![GUARD_SILENT.to_owned()]);
             self.verdict(provider, silent, as_of)?;
         }
         Ok(())

@@ -88,14 +88,6 @@ fn skip_takes_only_what_never_started() {
 }
 
 #[test]
-fn skip_is_refused_where_protection_is_not_proved() {
-    let plan = chain().protect("ocsp", false, 1, ["ocsp@from/one"]);
-    let mut tale = Tale::new(plan.graph());
-    let skip = Request::Skip { step: tale.step("c"), reason: "x".into() };
-    assert!(tale.refused(skip).contains("protect"));
-}
-
-#[test]
 fn out_comes_back_only_by_retry_when_nothing_begun_needs_it() {
     let mut tale = Tale::new(chain().graph());
     let b = tale.step("b");

@@ -372,3 +372,59 @@ fn a_role_in_doubt_counts_as_held() {
     tale.done("promote").starts(&["undo fence"]).done("fence");
     tale.closes(Outcome::RolledBack);
 }
+
+#[test]
+fn a_lie_of_a_provider_that_is_disturbed_is_a_breach_too() {
+    let mut tale = Tale::new(upgrades().graph());
+    tale.verdict("ocsp@from/one", Verdict::Normal).verdict("ocsp@from/two", Verdict::Normal);
+    tale.starts(&["do up-one"]);
+    tale.verdict("ocsp@from/one", down());
+    assert!(tale.run.holds().is_empty(), "what is being upgraded counts as absent");
+    tale.verdict("ocsp@from/one", Verdict::Lying(vec!["ocsp-wrong-key".into()]));
+    assert_eq!(tale.run.breached().len(), 1, "clients are still sent there");
+}
+
+#[test]
+fn a_breach_during_an_abort_is_remembered() {
+    let mut tale = Tale::new(upgrades().graph());
+    tale.verdict("ocsp@from/one", Verdict::Normal).verdict("ocsp@from/two", Verdict::Normal);
+    tale.starts(&["do up-one"]).asks(Request::Abort { reason: "enough".into() });
+    tale.verdict("ocsp@from/two", down());
+    assert_eq!(tale.run.breached().len(), 1);
+    tale.stopped("up-one").closes(Outcome::Stuck);
+}
+
+#[test]
+fn approvals_are_for_what_was_there_when_they_were_given() {
+    let mut tale = Tale::new(gated().graph());
+    let mara = person("mara", &["release"]);
+    let kim = person("kim", &["security"]);
+    tale.starts(&["do a"]).done("a");
+    tale.request(&mara, approve(&tale)).unwrap();
+    let a = tale.step("a");
+    tale.asks(Request::Retry { step: a }).starts(&["undo a"]).done("a").starts(&["do a"]);
+    tale.done("a");
+    tale.request(&kim, approve(&tale)).unwrap();
+    assert!(tale.is_clean("go"), "mara approved what was undone since");
+    tale.request(&mara, approve(&tale)).unwrap();
+    assert!(tale.is_done("go"));
+}
+
+#[test]
+fn a_manual_step_that_gives_a_provider_back_ends_when_the_guard_calls_it_normal() {
+    let plan = PlanBuilder::new()
+        .protect("ocsp", false, 1, ["ocsp@from/one"])
+        .step("new", |step| step.manual([], 1).gains(["ocsp@to/one"]));
+    let mut tale = Tale::new(plan.graph());
+    tale.starts(&["do new"]);
+    let step = tale.step("new");
+    let finish = || Request::Finish { step, evidence: String::new() };
+    let why = tale.refused(finish());
+    assert!(why.contains("`ocsp@to/one`") && why.contains("normal"), "{why}");
+    tale.verdict("ocsp@to/one", Verdict::Normal).asks(finish());
+    assert!(tale.is_done("new"));
+    tale.verdict("ocsp@from/one", Verdict::Normal).verdict("ocsp@to/one", Verdict::Normal);
+    // Its undo gives nothing back.
+    tale.rolls_back().starts(&["undo new"]).asks(finish());
+    assert!(tale.is_clean("new"));
+}

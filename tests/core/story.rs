@@ -374,7 +374,9 @@ impl<'a> Sim<'a> {
             let who = &people()[self.dice.roll(3)];
             let question = question.id;
             let what = Request::Answer { question, answer, note: String::new() };
-            assert!(self.request(who, what.clone()), "an offered answer is admitted");
+            // Whether the plan without a late step proves is asked when that is wanted.
+            let admitted = self.request(who, what.clone());
+            assert!(admitted || answer == Answer::Skip, "an offered answer is admitted");
             assert!(self.run().admit(who, what).is_err(), "a question is answered once");
         }
     }
