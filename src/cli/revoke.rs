@@ -12,7 +12,6 @@ use crate::operator::client::Client;
 use crate::revocation::{Certificate, Order, Reason, Stage};
 use crate::runner::clock::Clock;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -147,7 +146,7 @@ async fn by_itself(
     deadline: Instant,
 ) -> Result<Option<i64>, Problem> {
     super::err("no runner has the run now: this command applies and confirms it by itself\n");
-    let (_keep, view) = watch::channel(view(replayed));
+    let (_keep, view) = watch::channel(view(replayed, &estate));
     let (mut worker, mut said) = Worker::new(Setup { dir: dir.clone(), estate }, view)?;
     let left = deadline.saturating_duration_since(Instant::now());
     let stage = worker.until_confirmed(certificate, left).await?;
@@ -164,13 +163,12 @@ async fn by_itself(
 }
 
 /// What the journal of a run without a runner tells of the world.
-fn view(replayed: &Replayed) -> View {
+fn view(replayed: &Replayed, estate: &crate::estate::Estate) -> View {
     let run = &replayed.run;
     let graph = &replayed.graph;
-    let mut view = View { seq: run.seq(), ..View::default() };
-    for line in &replayed.plan.lines {
-        view.serving.insert(line.name.value.clone(), BTreeSet::new());
-    }
+    let lines: Vec<&str> =
+        replayed.plan.lines.iter().map(|line| line.name.value.as_str()).collect();
+    let mut view = View::after_a_runner(estate, &lines, run.seq());
     for (index, provider) in graph.providers().iter().enumerate() {
         let id = crate::event::ProviderId(u32::try_from(index).unwrap_or(u32::MAX));
         if !run.is_up_in_plan(id) {

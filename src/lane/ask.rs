@@ -87,7 +87,13 @@ impl Provider {
 
     async fn ask_ocsp(&self, of: &[(Certificate, Terms)]) -> Vec<Says> {
         let mut answers = Vec::new();
+        let mut hangs = None;
         for (certificate, terms) in of {
+            // Who does not answer one question in its time is not waited for with every other.
+            if let Some(why) = &hangs {
+                answers.push(Says::Nothing(String::clone(why)));
+                continue;
+            }
             let Some(serial) = Serial::from_hex(&certificate.serial) else {
                 answers.push(Says::Nothing(format!("`{}` is no serial", certificate.serial)));
                 continue;
@@ -101,7 +107,12 @@ impl Provider {
                     Ok(CertStatus::Revoked { at, reason }) => compare(*terms, at, reason),
                     Ok(CertStatus::Good) => Says::Otherwise("answers `good`".to_owned()),
                     Ok(CertStatus::Unknown) => Says::Otherwise("answers `unknown`".to_owned()),
-                    Err(finding) => Says::Nothing(finding.to_string()),
+                    Err(finding) => {
+                        if matches!(finding.code, "ocsp-slow" | "ocsp-unreachable") {
+                            hangs = Some(finding.to_string());
+                        }
+                        Says::Nothing(finding.to_string())
+                    }
                 };
                 says = better(says, one);
                 if says == Says::Terms {

@@ -35,11 +35,11 @@ impl LaneFile {
     pub fn open(dir: &RunDir) -> Result<Self, JournalError> {
         let path = dir.revocations();
         let failed = |error| JournalError::io(format!("opening `{}`", path.display()), error);
-        let fresh = !path.exists();
         let mut options = OpenOptions::new();
         options.read(true).append(true).mode(0o600).custom_flags(NO_FOLLOW);
         let file = options.clone().create(true).open(&path).map_err(failed)?;
-        if fresh {
+        // Empty: whoever made it may have died before its name was durable.
+        if file.metadata().map_err(failed)?.len() == 0 {
             file.sync_all().and_then(|()| store::sync_directory_of(&path)).map_err(failed)?;
         }
         let reader = File::open(&path).map_err(failed)?;

@@ -52,6 +52,21 @@ pub struct View {
 }
 
 impl View {
+    /// What is known of a run whose runner is gone, by its newest record: whatever it had begun may
+    /// have lost a revocation anywhere, so nothing that was seen before counts. Who serves is to be
+    /// added.
+    pub fn after_a_runner(estate: &Estate, lines: &[&str], seq: Seq) -> Self {
+        let mut view = Self { seq, ..Self::default() };
+        for line in lines {
+            view.serving.insert((*line).to_owned(), BTreeSet::new());
+            for site in estate.sites.keys() {
+                let (line, site) = ((*line).to_owned(), site.clone());
+                view.touches.push(Touch { line, site, seq, until: Until::Ended });
+            }
+        }
+        view
+    }
+
     /// A job that could lose a revocation at the site (restore, transfer, its undo, switch, start of
     /// a provider) has started, by this record.
     pub fn started(&mut self, line: &str, site: &str, seq: Seq) {
@@ -252,12 +267,14 @@ impl Worker {
         let scene = self.set_scene(&view).await?;
         self.tell_lines(&scene, view.seq);
         let mut wants = self.file.lane().wanted(&scene);
-        if wants.is_empty() {
-            return self.sweep(&scene).await;
-        }
         if wants.iter().any(|want| matches!(want, Want::Apply { .. })) {
             self.apply(&wants, view.seq).await?;
             wants = self.file.lane().wanted(&scene);
+        }
+        // Whatever else is wanted, perhaps for long: what is confirmed stays looked after.
+        let calm = self.sweep(&scene).await?;
+        if wants.is_empty() {
+            return Ok(calm);
         }
         self.confirm(&wants, view.seq).await?;
         self.conclude(&scene, view.seq)?;
@@ -402,7 +419,7 @@ impl Worker {
             }
         }
         let mut said = Vec::new();
-        for (certificate, provider, terms, says) in self.ask(of).await {
+        for (certificate, provider, terms, says) in self.ask(of).await? {
             match says {
                 Says::Terms => {
                     said.push(Said::Published { certificate, provider, terms, as_of });
@@ -415,7 +432,9 @@ impl Worker {
         self.write(said)
     }
 
-    async fn ask(&mut self, of: Questions) -> Vec<(Certificate, String, Terms, Says)> {
+    /// Asks everybody at once. An order that comes meanwhile does not wait for a provider that hangs:
+    /// then only what came until there is answered.
+    async fn ask(&mut self, of: Questions) -> Result<Vec<Answered>, JournalError> {
         let mut asks = Vec::new();
         for ((name, line), certificates) in of {
             match self.issuers.provider(&self.setup.estate, &name, &line) {
@@ -423,18 +442,35 @@ impl Worker {
                 Err(why) => self.trouble(why),
             }
         }
-        let answers = stream::iter(asks).map(|(name, provider, certificates)| async move {
-            let answers = provider.ask(&certificates).await;
-            (name, certificates, answers)
-        });
-        let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+        let mut answers = stream::iter(asks)
+            .map(|(name, provider, certificates)| async move {
+                let answers = provider.ask(&certificates).await;
+                (name, certificates, answers)
+            })
+            .buffer_unordered(AT_ONCE);
         let mut all = Vec::new();
-        for (name, certificates, answers) in answers {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let (name, certificates, answers) = tokio::select! {
+                next = answers.next() => match next {
+                    Some(answered) => answered,
+                    None => return Ok(all),
+                },
+                _ = look.tick() => {
+                    let entries = self.file.poll()?;
+                    let is_order = |entry: &Entry| matches!(entry.said, Said::Accepted(_));
+                    let ordered = entries.iter().any(is_order);
+                    self.tell_entries(entries);
+                    if ordered {
+                        return Ok(all);
+                    }
+                    continue;
+                }
+            };
             for ((certificate, terms), says) in certificates.into_iter().zip(answers) {
                 all.push((certificate, name.clone(), terms, says));
             }
         }
-        all
     }
 
     fn conclude(&mut self, scene: &Scene, as_of: Seq) -> Result<(), JournalError> {
@@ -470,7 +506,7 @@ impl Worker {
             }
         }
         let mut said = Vec::new();
-        for (certificate, provider, _, says) in self.ask(of).await {
+        for (certificate, provider, _, says) in self.ask(of).await? {
             if let Says::Otherwise(what) = says {
                 said.push(Said::Lapsed { certificate, provider, what });
             }
@@ -517,3 +553,6 @@ async fn blocking<T: Send + 'static>(
         JournalError::io("reading the databases".to_owned(), io::Error::other(error))
     })
 }
+
+/// Certificate, provider, what it must answer, and what it did.
+type Answered = (Certificate, String, Terms, Says);

@@ -15,6 +15,7 @@ use crate::lane::file::{Held, LaneFile};
 use crate::lane::worker::{LaneSaid, Setup, View, Worker, WorkerHandle};
 use crate::plan::template::Template;
 use crate::plan::{Kind, Work};
+use crate::revocation::Touch;
 use crate::run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -165,9 +166,9 @@ impl Inner {
                 None => lines.iter().for_each(|line| add(line, site)),
             }
         }
-        if self.graph.kind(job.step) == Kind::Transfer {
-            // The target by name where it stands in the plan, else every site: too many are safe.
-            let to = target(&self.graph, job.step);
+        // The target by name where it stands in the plan, else every site: too many are safe.
+        let to = target(&self.graph, job.step);
+        if self.graph.kind(job.step) == Kind::Transfer || to.is_some() {
             for line in &lines {
                 let sites = self.sites.get(line).into_iter().flatten();
                 for site in sites.filter(|site| to.as_ref().is_none_or(|to| to == *site)) {
@@ -194,16 +195,21 @@ impl Inner {
                 None => return Ok(Hold::Busy),
             },
         };
-        let mut scene = self.handle.scene();
-        {
-            let view = self.view.borrow();
-            scene.touches = view.touches.clone();
-            scene.serving = view.serving.clone();
-        }
         let lines = match line {
             Some(line) => vec![self.graph.line_name(line).to_owned()],
             None => self.graph.plan().lines.iter().map(|line| line.name.value.clone()).collect(),
         };
+        let mut scene = self.handle.scene();
+        {
+            let view = self.view.borrow();
+            let ordered = |line: &&String| self.file.lane().of_line(line).next().is_some();
+            let mut ordered = lines.iter().filter(ordered);
+            if ordered.any(|line| is_behind(line, &scene.touches, &view.touches)) {
+                return Ok(Hold::Busy);
+            }
+            scene.touches = view.touches.clone();
+            scene.serving = view.serving.clone();
+        }
         if !lines.iter().all(|line| self.file.lane().is_clear(line, &scene)) {
             return Ok(Hold::Pending);
         }
@@ -256,6 +262,15 @@ fn sites(graph: &Graph, estate: &Estate) -> BTreeMap<String, BTreeSet<String>> {
     lines.map(|line| (line.clone(), of(&line))).collect()
 }
 
+/// Whether the worker has not seen yet what touched a line: it looks at a site anew after each touch,
+/// and a copy that has just arrived is one more site at which the line's revocations must stand.
+fn is_behind(line: &str, seen: &[Touch], all: &[Touch]) -> bool {
+    let of = |touches: &[Touch]| -> BTreeSet<Touch> {
+        touches.iter().filter(|touch| touch.line == line).cloned().collect()
+    };
+    of(seen) != of(all)
+}
+
 /// `ocsp@to/ocsp-1` stands at `to`.
 fn site_of(base: &str) -> &str {
     let rest = base.split_once('@').map_or(base, |(_, rest)| rest);
@@ -270,7 +285,10 @@ fn target(graph: &Graph, step: StepId) -> Option<String> {
         _ => None,
     };
     match &graph.def(step).work {
-        Work::Act { act: Action::DatabaseTransfer(transfer), .. } => text(&transfer.to),
+        Work::Act {
+            act: Action::DatabaseTransfer(transfer) | Action::DatabaseDiscard(transfer),
+            ..
+        } => text(&transfer.to),
         _ => None,
     }
 }
@@ -295,6 +313,33 @@ async fn hear(
         };
         if inbox.send(letter).is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revocation::Until;
+
+    #[test]
+    fn a_worker_is_behind_while_a_touch_of_the_line_is_new_to_it() {
+        let touch = |line: &str, seq, until| {
+            let (line, site) = (line.to_owned(), "to".to_owned());
+            Touch { line, site, seq, until }
+        };
+        let running = touch("geotrust", 7, Until::Running);
+        let ended = touch("geotrust", 9, Until::Ended);
+        let other = touch("thawte", 8, Until::Ended);
+        for (seen, all, behind) in [
+            (vec![], vec![], false),
+            (vec![], vec![running.clone()], true),
+            (vec![running.clone()], vec![running.clone(), other.clone()], false),
+            // A copy has arrived, and its site was not looked at since.
+            (vec![running.clone()], vec![ended.clone(), other.clone()], true),
+            (vec![other.clone(), ended.clone()], vec![ended, other], false),
+        ] {
+            assert_eq!(is_behind("geotrust", &seen, &all), behind, "{seen:?} {all:?}");
         }
     }
 }

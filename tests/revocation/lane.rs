@@ -219,3 +219,74 @@ async fn what_a_transfer_brings_over_is_suspect_until_it_is_applied_again() {
     let (_, revocation) = lane.revocations().next().expect("one");
     assert!(revocation.delay().is_some());
 }
+
+#[test]
+fn without_a_runner_nothing_that_was_seen_before_counts() {
+    let line = Line::new();
+    line.order(SERIAL, Reason::Superseded).expect("accepted");
+    let certificate = Certificate::new("geotrust", SERIAL).expect("a serial");
+    let mut file = LaneFile::open(&line.run_dir()).expect("opens");
+    let terms = file.lane().get(&certificate).and_then(|it| it.terms()).expect("accepted");
+    let applied = |site: &str| LaneEntry::Applied {
+        certificate: certificate.clone(),
+        site: site.to_owned(),
+        terms,
+        absent: false,
+        as_of: 2,
+    };
+    let published = ["ocsp", "crl"].map(|service| LaneEntry::Published {
+        certificate: certificate.clone(),
+        provider: format!("{service}@from/one[geotrust]"),
+        terms,
+        as_of: 2,
+    });
+    let said = [applied("from"), applied("to")].into_iter().chain(published).collect();
+    file.append(jiff::Timestamp::now(), |_| said).expect("written");
+    let mut view = View::after_a_runner(&line.estate, &["geotrust"], 9);
+    view.serving = serving(&["from"]);
+    let sites = ["from", "to"].map(ToOwned::to_owned).into();
+    let scene = Scene {
+        sites: [("geotrust".to_owned(), sites)].into(),
+        serving: view.serving.clone(),
+        touches: Vec::new(),
+    };
+    assert_ne!(file.lane().stage(&certificate, &scene), Some(Stage::Suspect));
+    let scene = Scene { touches: view.touches, ..scene };
+    assert_eq!(file.lane().stage(&certificate, &scene), Some(Stage::Suspect));
+}
+
+#[tokio::test]
+async fn an_order_does_not_wait_for_a_provider_that_hangs() {
+    let mut line = Line::new();
+    // The list is never answered: each attempt takes ten seconds.
+    let estate = Arc::make_mut(&mut line.estate);
+    let site = &mut estate.sites.get_mut("from").expect("a site").value;
+    let providers = &mut site.services.get_mut("crl").expect("a service").value.providers;
+    providers.get_mut("one").expect("a provider").value.url = serve(|_| None);
+    line.database("from")
+        .execute_batch("INSERT INTO certificates VALUES ('02', 'good', NULL, NULL);")
+        .expect("another");
+    line.order("02", Reason::Superseded).expect("accepted");
+    let view = View { seq: 4, serving: serving(&["from"]), touches: Vec::new() };
+    let (_view, receiver) = tokio::sync::watch::channel(view);
+    let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
+    let (_handle, mut said) = Worker::spawn(setup, receiver).expect("opens");
+    let mut applied = async |serial: &str| {
+        let listening = async {
+            loop {
+                if let LaneSaid::Entry(entry) = said.recv().await.expect("the worker lives")
+                    && let LaneEntry::Applied { certificate, .. } = entry.said
+                    && certificate.serial.trim_start_matches('0') == serial.trim_start_matches('0')
+                {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LONG, listening).await.expect("applied in time");
+    };
+    applied("02").await;
+    let begun = std::time::Instant::now();
+    line.order(SERIAL, Reason::KeyCompromise).expect("accepted");
+    applied(SERIAL).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+}

@@ -12,7 +12,7 @@ use cutover::journal::rundir::RunDir;
 use cutover::lane::admit;
 use cutover::lane::file::LaneFile;
 use cutover::lane::worker::{LaneSaid, Setup, View, Worker};
-use cutover::revocation::{Certificate, Order, Reason, Said as LaneEntry, Stage};
+use cutover::revocation::{Certificate, Order, Reason, Said as LaneEntry, Scene, Stage};
 use cutover::text::Spanned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
