@@ -265,6 +265,12 @@ impl Sentinel {
         Self { serial: Serial(serial), name, issuer: issuer.subject.clone(), der: Vec::new() }
     }
 
+    /// A certificate of which only the serial is known.
+    pub(crate) fn by_serial(serial: &Serial, issuer: &Issuer) -> Self {
+        let (serial, issuer) = (serial.clone(), issuer.subject.clone());
+        Self { name: serial.to_string(), serial, issuer, der: Vec::new() }
+    }
+
     /// Whether it says that it is of this issuer; with `signed` the signature must say so too (one
     /// that was never issued may be signed by nobody).
     pub(crate) fn is_of(&self, issuer: &Issuer, signed: bool) -> bool {

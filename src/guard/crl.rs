@@ -176,13 +176,19 @@ fn walk_list(raw: &[u8], issuer: &Issuer, findings: &mut Vec<Finding>) -> Result
         }
         seen.report(findings);
     }
+    let mut names_key = false;
     match fields.maybe(context(0))? {
         Some(wrapped) => {
             for extension in walk::extensions(wrapped.body)? {
+                names_key |= extension.oid == AUTHORITY_KEY_ID;
                 list_extension(&extension, issuer, &mut crl, findings)?;
             }
         }
         None => findings.push(found("crl-number", "it has no extensions")),
+    }
+    if !names_key {
+        let what = "it does not name the key that signed it";
+        findings.push(weighed("crl-aki", Severity::Degraded, what));
     }
     if crl.number.is_none() {
         findings.push(found("crl-number", "it has no number"));
@@ -508,7 +514,8 @@ mod tests {
         let raw = walk::element(SEQUENCE, &[&tbs, &algorithm, &[BIT_STRING, 2, 0, 1]]);
         let (crl, findings) = open(raw.into(), &issuer);
         let crl = crl.expect("it is well formed");
-        assert!(codes(&findings).contains(&"crl-bad-signature"));
+        let expected = ["crl-bad-signature", "crl-number", "crl-aki", "crl-number"];
+        assert_eq!(codes(&findings), expected, "it has no extensions");
         assert_eq!(crl.len(), 100_000);
         for (hex, listed) in
             [("030d40", true), ("0186a1", true), ("0186a0", false), ("030d41", false)]

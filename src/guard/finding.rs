@@ -77,6 +77,7 @@ pub(crate) const CODES: &[(&str, Severity)] = &[
     ("crl-entry-reason", Degraded),
     ("crl-entry-form", Degraded),
     ("crl-entry-changed", Lie),
+    ("crl-entry-dropped", Lie),
     ("crl-sentinel", Lie),
     ("crl-shrunk", Degraded),
     ("seal-unreachable", Breach),

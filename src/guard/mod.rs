@@ -105,6 +105,15 @@ pub enum Told {
         /// Clients are sent there (again) from now on.
         given_back: bool,
     },
+    /// A revocation is confirmed: these targets are asked about it too from now on. One that has once
+    /// called the certificate revoked and then says anything else lies. (Until it has, nothing is
+    /// expected: a provider that is not serving may not know yet.)
+    Revoked {
+        /// Which targets.
+        targets: Vec<usize>,
+        /// The certificate.
+        serial: Serial,
+    },
     /// The fault `guard=hang`: stands still from now on, heartbeat included.
     Hang,
 }

@@ -25,6 +25,8 @@ pub(crate) enum Class {
     Good,
     Revoked,
     Unissued,
+    /// Revoked from the moment at which the provider has once said so.
+    Once,
 }
 
 /// A certificate that is asked about, or looked for in a list.
@@ -52,6 +54,8 @@ struct Memory {
     this_update: BTreeMap<usize, i64>,
     /// Subjects that were once answered `revoked`.
     revoked: BTreeSet<usize>,
+    /// Certificates (by place) that a list once held.
+    listed: BTreeSet<usize>,
     /// The newest list, with what its bytes showed.
     lists: BTreeMap<usize, (crl::Crl, Vec<Finding>)>,
     page: Page,
@@ -65,6 +69,8 @@ pub(crate) struct Prober {
     issuers: Vec<Issuer>,
     certs: Vec<Known>,
     subjects: Vec<Subject>,
+    /// How many of the subjects were there from the beginning.
+    first: usize,
     memory: Mutex<Memory>,
 }
 
@@ -136,6 +142,7 @@ impl Prober {
             expect: target.expect.clone(),
             issuers,
             certs,
+            first: subjects.len(),
             subjects,
             memory: Mutex::default(),
         })
@@ -143,15 +150,40 @@ impl Prober {
 
     /// How many questions a turn around all subjects has.
     pub(crate) fn subjects(&self) -> usize {
-        self.subjects.len()
+        self.first
+    }
+
+    /// From now on this certificate is asked about too, or looked for in lists: revoked once, revoked
+    /// always. Of which issuer it is the serial does not say.
+    pub(crate) fn look_after(&mut self, serial: &Serial) {
+        if self.certs.iter().any(|known| known.sentinel.serial == *serial) {
+            return;
+        }
+        let asked = matches!(self.subjects.first(), Some(Subject::Cert(_)));
+        for (issuer, of) in self.issuers.iter().enumerate() {
+            if asked {
+                self.subjects.push(Subject::Cert(self.certs.len()));
+            }
+            let sentinel = Sentinel::by_serial(serial, of);
+            self.certs.push(Known { issuer, class: Class::Once, sentinel });
+        }
+    }
+
+    /// Which subject is asked about in this turn, and how often it was before. What came later gets
+    /// one turn in four, however many they are: a false answer on the others is seen as soon as ever.
+    fn whose_turn(&self, turn: u64) -> Option<(usize, u64)> {
+        let (first, later) = (self.first as u64, (self.subjects.len() - self.first) as u64);
+        if later > 0 && turn % 4 == 3 {
+            return Some(((first + turn / 4 % later) as usize, turn / 4 / later));
+        }
+        let turn = if later > 0 { turn - turn / 4 } else { turn };
+        Some((turn.checked_rem(first)? as usize, turn / first))
     }
 
     /// The `turn`-th question. Ways of travelling alternate from round to round, so that each
     /// subject is asked in each way.
     pub(crate) fn question(&self, turn: u64) -> Option<Question> {
-        let count = self.subjects.len() as u64;
-        let subject = turn.checked_rem(count)? as usize;
-        let round = turn / count;
+        let (subject, round) = self.whose_turn(turn)?;
         let mut question = Question { subject, how: How::Post, nonce: false, hash: CertHash::Sha1 };
         if let Subject::Cert(place) = self.subjects[subject] {
             let known = &self.certs[place];
@@ -297,6 +329,10 @@ impl Prober {
         {
             findings.extend(shown.iter().cloned());
             findings.extend(crl::times(last, now));
+            let Memory { lists, listed, .. } = &mut *memory;
+            findings.extend(
+                lists.get(&subject).and_then(|(last, _)| self.dropped(last, issuer, listed)),
+            );
             return Ok(Attempt { findings, took: Some(fetched.took) });
         }
         let (list, mut shown) = crl::open(fetched.body, issuer);
@@ -309,6 +345,7 @@ impl Prober {
             findings.extend(beside);
             // What is false or older than the newest list is not what later ones are held against.
             if !is_failure(&shown) && !went_back {
+                findings.extend(self.dropped(&list, issuer, &mut memory.listed));
                 memory.lists.insert(subject, (list, shown.clone()));
             }
         }
@@ -331,6 +368,30 @@ impl Prober {
             findings.push(found("crl-sentinel", format!("`{}` {what}", sentinel.name)));
         }
         findings
+    }
+
+    /// A certificate that is looked after, was on this issuer's list once and is not any more. Nobody
+    /// here knows when it expires; what was revoked in the course of a move does so long after.
+    fn dropped(
+        &self,
+        list: &crl::Crl,
+        of: &Issuer,
+        listed: &mut BTreeSet<usize>,
+    ) -> Option<Finding> {
+        let mut gone = None;
+        for (place, Known { issuer, class, sentinel }) in self.certs.iter().enumerate() {
+            if *class != Class::Once || !std::ptr::eq(&raw const self.issuers[*issuer], of) {
+                continue;
+            }
+            if list.find(&sentinel.serial).is_some() {
+                listed.insert(place);
+            } else if listed.contains(&place) {
+                gone = Some(&sentinel.name);
+            }
+        }
+        gone.map(|name| {
+            found("crl-entry-dropped", format!("the revoked `{name}` is not listed any more"))
+        })
     }
 
     async fn ask_page(&self) -> Result<Attempt, Finding> {
@@ -377,7 +438,14 @@ impl Expected<'_> {
         let name = self.name;
         let mut add = |finding: Finding| judged.findings.push(finding);
         match (self.class, judged.status) {
-            (Class::Good, Some(Good)) | (Class::Revoked, Some(Revoked { .. })) => {}
+            (Class::Good, Some(Good)) | (Class::Revoked | Class::Once, Some(Revoked { .. })) => {}
+            (Class::Once, Some(Good | Unknown)) if self.seen_revoked => {
+                let what = format!("it called `{name}` revoked and does not any more");
+                add(found("ocsp-unrevoked", what));
+            }
+            (Class::Once, Some(Good | Unknown)) => {}
+            // It has spoken of it before: silence now is what it is for everybody.
+            (Class::Once, None) if self.seen_revoked => {}
             (Class::Good, Some(Revoked { .. })) => {
                 add(found("ocsp-revoked-good", format!("it calls the good `{name}` revoked")));
             }
@@ -402,8 +470,8 @@ impl Expected<'_> {
                 format!("it calls `{name}` revoked, which was never issued"),
             )),
             // No answer to be believed: the findings say why. That it will not speak of what was
-            // never issued is right.
-            (Class::Unissued, None) => {
+            // never issued, or (of several issuers) not by this one, is right.
+            (Class::Unissued | Class::Once, None) => {
                 judged.findings.retain(|finding| finding.code != "ocsp-status-unauthorized");
             }
             (Class::Good | Class::Revoked, None) => {}

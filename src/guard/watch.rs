@@ -3,7 +3,7 @@
 //! Not known here: what an answer means (`probe`) and what answers add up to (`health`).
 
 use super::probe::{Attempt, Prober, Question};
-use super::{Pace, Said, Shared, Told};
+use super::{Pace, Said, Serial, Shared, Told};
 use crate::event::{Seq, Verdict};
 use crate::health::{Change, Health, Round, is_failure};
 use hdrhistogram::Histogram;
@@ -80,6 +80,13 @@ struct Touch {
     given_back: bool,
 }
 
+/// What a target's task is told.
+#[derive(Clone, Debug)]
+enum Word {
+    Touch(Touch),
+    Revoked(Serial),
+}
+
 /// Everything that one target's task has.
 struct Watcher {
     target: usize,
@@ -90,7 +97,7 @@ struct Watcher {
     eager: bool,
     turn: u64,
     began: Instant,
-    touches: UnboundedReceiver<Touch>,
+    touches: UnboundedReceiver<Word>,
     say: UnboundedSender<Said>,
     shared: Arc<Shared>,
     /// Milliseconds since the guard began, when this task last came round.
@@ -142,7 +149,12 @@ pub(super) async fn watch(
                 Some(Told::Touched { targets, seq, given_back }) => {
                     for tell in targets.iter().filter_map(|target| tells.get(*target)) {
                         // Gone only when its task is, and then the heartbeat stops.
-                        let _ = tell.send(Touch { seq, given_back });
+                        let _ = tell.send(Word::Touch(Touch { seq, given_back }));
+                    }
+                }
+                Some(Told::Revoked { targets, serial }) => {
+                    for tell in targets.iter().filter_map(|target| tells.get(*target)) {
+                        let _ = tell.send(Word::Revoked(serial.clone()));
                     }
                 }
             },
@@ -185,9 +197,9 @@ impl Watcher {
         loop {
             tokio::select! {
                 biased;
-                touch = self.touches.recv() => {
-                    let Some(touch) = touch else { return };
-                    due = self.touched(touch, due);
+                word = self.touches.recv() => {
+                    let Some(word) = word else { return };
+                    due = self.told(word, due);
                     continue;
                 }
                 () = sleep_until(due) => {}
@@ -202,9 +214,9 @@ impl Watcher {
             let attempts = tokio::select! {
                 biased;
                 // Asked before the touch: whatever comes back would count for nothing.
-                touch = self.touches.recv() => {
-                    let Some(touch) = touch else { return };
-                    due = self.touched(touch, begun + self.every);
+                word = self.touches.recv() => {
+                    let Some(word) = word else { return };
+                    due = self.told(word, begun + self.every);
                     continue;
                 }
                 attempts = self.prober.round(question) => attempts,
@@ -216,7 +228,17 @@ impl Watcher {
         }
     }
 
-    /// When the next question is due after a touch.
+    /// When the next question is due after a word.
+    fn told(&mut self, word: Word, due: Instant) -> Instant {
+        match word {
+            Word::Touch(touch) => self.touched(touch, due),
+            Word::Revoked(serial) => {
+                self.prober.look_after(&serial);
+                due
+            }
+        }
+    }
+
     fn touched(&mut self, touch: Touch, due: Instant) -> Instant {
         self.health.touched(touch.seq);
         self.eager = touch.given_back;

@@ -9,7 +9,9 @@ use super::inbox::Letter;
 use crate::estate::Estate;
 use crate::event::{ProviderId, Seq, Verdict};
 use crate::graph::Graph;
-use crate::guard::{Guard, GuardError, GuardHandle, Pace, Protocol, Said, Stats, Target, Told};
+use crate::guard::{
+    Guard, GuardError, GuardHandle, Pace, Protocol, Said, Serial, Stats, Target, Told,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -164,6 +166,15 @@ impl GuardLink {
     pub(crate) fn touched(&self, providers: &[ProviderId], record: Seq, given_back: bool) {
         let Some(inner) = &self.inner else { return };
         inner.tell(providers, record, given_back);
+    }
+
+    /// A revocation is confirmed: whoever of these has called it revoked must go on doing so.
+    pub(crate) fn revoked(&self, providers: &[ProviderId], serial: &Serial) {
+        let Some(inner) = &self.inner else { return };
+        let targets: Vec<_> =
+            providers.iter().filter_map(|provider| inner.targets[provider.index()]).collect();
+        let told = inner.told.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.hand(&told, Told::Revoked { targets, serial: serial.clone() });
     }
 
     /// Tells the guard that these were given back, and waits until it says of all of them, by

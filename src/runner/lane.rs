@@ -15,7 +15,7 @@ use crate::lane::file::{Held, LaneFile};
 use crate::lane::worker::{LaneSaid, Setup, View, Worker, WorkerHandle};
 use crate::plan::template::Template;
 use crate::plan::{Kind, Work};
-use crate::revocation::Touch;
+use crate::revocation::{Certificate, Touch};
 use crate::run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -95,6 +95,12 @@ impl LaneLink {
                 changed
             });
         }
+    }
+
+    /// Certificates of which a revocation was confirmed once.
+    pub(super) fn confirmed(&self) -> Vec<Certificate> {
+        let lane = self.inner.iter().flat_map(|inner| inner.file.lane().revocations());
+        lane.filter(|(_, it)| it.confirmed_at().is_some()).map(|(it, _)| it.clone()).collect()
     }
 
     /// Holds the lane still, its tail read, for a step of this line (of every line without one).

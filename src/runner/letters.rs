@@ -7,7 +7,9 @@ use super::lane::{self, Hold};
 use super::{A_MOMENT, Due, INTERRUPTED, Log, Loop, Stop};
 use crate::event::{Event, GUARD_SILENT, LineId, ProviderId, Request, Seq, StepId, Verdict};
 use crate::graph::Graph;
+use crate::guard::Serial;
 use crate::lane::file::Held;
+use crate::revocation::{Certificate, Said};
 use crate::run::HoldCause;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -44,11 +46,28 @@ impl<L: Log> Loop<L> {
             }
             Letter::Revocations { line, clear, as_of } => self.revocations(line, clear, as_of),
             Letter::Lane(entry) => {
+                if let Said::Confirmed { certificate, .. } = &entry.said {
+                    self.look_after(certificate);
+                }
                 self.listeners.tell(&News::Lane(entry));
                 Ok(())
             }
             Letter::Signal(signal) => self.signal(signal),
         }
+    }
+
+    /// The guard is to see that what is confirmed stays revoked.
+    pub(super) fn look_after(&self, certificate: &Certificate) {
+        let graph = self.run.graph();
+        let Some(serial) = Serial::from_hex(&certificate.serial) else { return };
+        let line = graph.find_line(&certificate.line);
+        let of_line = |id: &ProviderId| {
+            let info = &graph.providers()[id.index()];
+            let of_lane = info.base.starts_with("ocsp@") || info.base.starts_with("crl@");
+            of_lane && (info.line.is_none() || info.line == line)
+        };
+        let providers: Vec<_> = providers(graph).filter(of_line).collect();
+        self.guard.revoked(&providers, &serial);
     }
 
     fn asked(&mut self, Asked { who, what, reply }: Asked) -> Result<(), Stop> {

@@ -312,7 +312,11 @@ impl<L: Log> Loop<L> {
     /// Tells the guard what a record touched.
     fn touch(&self, record: &Record) {
         let step = match &record.event {
-            Event::Opened { .. } => return self.guard.touched_all(record.seq),
+            Event::Opened { .. } => {
+                // A new guard: what earlier ones were told is told again.
+                self.lane.confirmed().iter().for_each(|certificate| self.look_after(certificate));
+                return self.guard.touched_all(record.seq);
+            }
             Event::Started(job) | Event::Ended(job, _) if job.way != Way::Check => job.step,
             Event::Ended(job, Ending::Done(_)) => job.step,
             Event::Requested(_, Request::Finish { step, .. } | Request::Fail { step, .. }) => *step,

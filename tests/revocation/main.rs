@@ -538,3 +538,72 @@ fn certificates_that_cannot_be_used_are_all_told_at_once() {
         assert!(fault.contains(part), "`{fault}` says `{part}`");
     }
 }
+
+#[tokio::test]
+async fn once_a_provider_has_called_it_revoked_any_other_answer_is_a_lie() {
+    let end = utc(jiff_now() + 86_400 * 1000);
+    let revoked = format!("R\t{end}\t190101000000Z,superseded\t0A0B\tunknown\t/CN=x\n");
+    let whole = String::from_utf8_lossy(&read("index.txt")).into_owned();
+    let responder = Arc::new(Responder::new("delegate", &["-ndays", "4"]));
+    let ocsp = serve({
+        let responder = Arc::clone(&responder);
+        move |request| ocsp_reply(responder.answer(request))
+    });
+    let lists = tempfile::tempdir().expect("a directory");
+    for name in ["ca.cnf", "ca.pem", "ca.key", "index.txt.attr"] {
+        fs::copy(pki().join(name), lists.path().join(name)).expect("copied");
+    }
+    let sign = |number: &str, index: &str| {
+        fs::write(lists.path().join("crlnumber"), number).expect("writable");
+        fs::write(lists.path().join("index.txt"), index).expect("writable");
+        openssl(lists.path(), &["ca", "-config", "ca.cnf", "-gencrl", "-out", "l.pem"]);
+        openssl(lists.path(), &["crl", "-in", "l.pem", "-outform", "DER"])
+    };
+    let list = Arc::new(Mutex::new(sign("21", &whole)));
+    let crl = serve({
+        let list = Arc::clone(&list);
+        move |_| {
+            let body = list.lock().expect("not poisoned").clone();
+            Some(Reply(200, "application/pkix-crl", body, 0))
+        }
+    });
+    let targets = vec![target(Protocol::Ocsp, &ocsp), target(Protocol::Crl, &crl)];
+    let (handle, mut said) = Guard::spawn(targets, PACE).expect("the guard starts");
+    let serial = Serial::from_hex("0a0b").expect("hex");
+    handle.tell(Told::Revoked { targets: vec![0, 1], serial });
+    // Not known here yet (a copy has not arrived): nothing is expected.
+    let mut normal = BTreeSet::new();
+    while normal.len() < 2 {
+        let (target, verdict, _) = hear(&mut said).await;
+        assert_eq!(verdict, Verdict::Normal, "target {target}");
+        normal.insert(target);
+    }
+    let asked = |more: u64| {
+        let from: Vec<u64> = handle.stats().iter().map(|stats| stats.answers).collect();
+        let handle = &handle;
+        async move {
+            while handle.stats().iter().zip(&from).any(|(stats, from)| stats.answers < from + more)
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    asked(24).await;
+    responder.index(&format!("{whole}{revoked}"));
+    *list.lock().expect("not poisoned") = sign("22", &format!("{whole}{revoked}"));
+    asked(24).await;
+    assert!(handle.stats().iter().all(|stats| stats.verdict == Verdict::Normal));
+    // A restore from before it: the sentinels are all as they should be.
+    responder.index(&whole);
+    *list.lock().expect("not poisoned") = sign("23", &whole);
+    let lying = |code: &str| Verdict::Lying(vec![code.to_owned()]);
+    let mut found = BTreeMap::new();
+    while found.len() < 2 {
+        let (target, verdict, _) = hear(&mut said).await;
+        found.insert(target, verdict);
+    }
+    assert_eq!(
+        found,
+        BTreeMap::from([(0, lying("ocsp-unrevoked")), (1, lying("crl-entry-dropped"))])
+    );
+}
