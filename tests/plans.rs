@@ -50,6 +50,96 @@ fn every_broken_file_says_what_is_wrong_with_it() {
     });
 }
 
+/// The plan of 6 April 2019 is proved; each thing that holds it, taken away, is missed.
+mod the_move {
+    use super::{load, render};
+    use std::path::Path;
+
+    const PLAN: &str = include_str!("../plans/2019-04-06.yaml");
+
+    /// What `check` says of the plan with pieces of its text replaced.
+    fn without(changes: &[(&str, &str)]) -> String {
+        let mut text = PLAN.to_owned();
+        for (old, new) in changes {
+            assert_eq!(text.matches(old).count(), 1, "`{old}` stands once in the plan");
+            text = text.replace(old, new);
+        }
+        let path = Path::new("2019-04-06.yaml");
+        match load(path, &text, None) {
+            Ok(loaded) => {
+                let files = loaded.warnings.iter();
+                let mut told: String =
+                    files.map(|file| render(&file.faults, path, &text)).collect();
+                for bound in &loaded.proof.bounds {
+                    told.push_str(&format!("{bound}\n"));
+                }
+                format!("{told}{} states\n", loaded.proof.states)
+            }
+            Err(faults) => {
+                let [file] = faults.files.as_slice() else { panic!("one file: {faults:#?}") };
+                render(&file.faults, path, &text)
+            }
+        }
+    }
+
+    #[test]
+    fn is_proved() {
+        insta::assert_snapshot!(without(&[]));
+    }
+
+    #[test]
+    fn needs_its_upgrades_one_after_the_other() {
+        let told =
+            without(&[("host: [ocsp-1, ocsp-2], serial: true }", "host: [ocsp-1, ocsp-2] }")]);
+        insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn needs_the_new_ocsp_up_before_the_old_is_disabled() {
+        let told = without(&[(
+            "    needs: [{ all: enable-ocsp }]    # all of its instances, not the paired one\n",
+            "    needs: [verify]\n",
+        )]);
+        insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn needs_the_old_ocsp_not_drained() {
+        let told = without(&[(
+            "  disable-old-ocsp:\n",
+            "  drain-old-ocsp:\n    kind: drain\n    do: { provider.disable: { provider: \"ocsp@from/ocsp-1\" } }\n\n  disable-old-ocsp:\n",
+        )]);
+        insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn needs_one_writer_at_a_time() {
+        let told = without(&[
+            (
+                "    needs: [snapshot, upgrade-database]\n",
+                "    needs: [snapshot, upgrade-database, early-writer]\n",
+            ),
+            (
+                "  upgrade-database:\n",
+                "  early-writer:\n    for_each: { line: all }\n    do: { role.promote: { role: \"writer@to/${{ line }}\" } }\n\n  upgrade-database:\n",
+            ),
+            (
+                "    needs: [go-live]                 # and through it fence-old-writer: never two writers\n    do: { role.promote: { role: \"writer@to/${{ line }}\" } }\n",
+                "    needs: [go-live]\n    run: [\"true\"]\n    undo: { run: [\"true\"] }\n",
+            ),
+        ]);
+        insta::assert_snapshot!(told);
+    }
+
+    /// A line goes back alone; the plan without it is proved, too.
+    #[test]
+    fn holds_without_any_one_line() {
+        let text = PLAN.replace("on_failure: rollback\n", "on_failure: rollback-line\n");
+        let loaded = load(Path::new("p.yaml"), &text, None).expect("proved");
+        assert_eq!(loaded.proof.lines_alone.len(), 6);
+    }
+}
+
 /// Nothing that a file can hold may be more than a fault.
 mod hostile {
     use super::{estate, judge, load, render};

@@ -92,6 +92,10 @@ pub struct Check {
     /// One JSON document
     #[arg(long)]
     pub json: bool,
+    /// Refuse a plan of which something had to be taken on trust: a host that says no effects, a
+    /// service of which nobody says who serves it
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `graph`

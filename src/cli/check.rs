@@ -4,7 +4,7 @@ use super::args::Check;
 use super::exit::Exit;
 use super::out;
 use super::problem::Problem;
-use super::read::{Loaded, load, rendered, try_load};
+use super::read::{Loaded, problem, rendered, strict, try_load};
 use crate::load::FileFaults;
 use crate::proof::protection::{Bound, Sense};
 use crate::text::fault::{Located, Severity, locate};
@@ -12,15 +12,19 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 pub(super) fn main(args: &Check) -> Result<Exit, Problem> {
+    let mut judged = try_load(&args.plan, args.estate.as_deref())?;
+    if args.strict {
+        judged = judged.and_then(strict);
+    }
     if args.json {
-        let (exit, text) = match try_load(&args.plan, args.estate.as_deref())? {
+        let (exit, text) = match judged {
             Ok(loaded) => (Exit::Done, json(Some(&loaded), &loaded.faults)?),
             Err(faults) => (Exit::Wrong, json(None, &faults.files)?),
         };
         out(&format!("{text}\n"));
         return Ok(exit);
     }
-    let loaded = load(&args.plan, args.estate.as_deref())?;
+    let loaded = judged.map_err(|faults| problem(&faults))?;
     super::err(&rendered(&loaded.faults));
     out(&page(&loaded));
     Ok(Exit::Done)

@@ -62,6 +62,15 @@ pub(crate) fn try_load(
     })
 }
 
+/// Refuses a plan of which the proof had to take something on trust.
+pub(crate) fn strict(mut loaded: Loaded) -> Result<Loaded, LoadFaults> {
+    let mut refused = false;
+    for file in &mut loaded.faults {
+        refused |= crate::proof::strict(&mut file.faults);
+    }
+    if refused { Err(LoadFaults { files: loaded.faults }) } else { Ok(loaded) }
+}
+
 /// Every fault as people read it, with the file's path as it was typed where that is shorter.
 pub(crate) fn rendered(files: &[FileFaults]) -> String {
     rendered_from(files, Severity::Note)
@@ -87,7 +96,7 @@ fn rendered_from(files: &[FileFaults], least: Severity) -> String {
     out
 }
 
-fn problem(faults: &LoadFaults) -> Problem {
+pub(crate) fn problem(faults: &LoadFaults) -> Problem {
     let errors: usize = faults
         .files
         .iter()

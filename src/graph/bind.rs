@@ -327,7 +327,12 @@ impl<'p> Binder<'p> {
         if def.effects.is_some() || own {
             return;
         }
-        let Some(bears) = self.bearing.get(&place) else { return };
+        let Some(bears) = self.bearing.get(&place) else {
+            if self.estate.is_none() && !self.plan.protect.is_empty() {
+                self.tell(unknown_host(name, &place, at.span));
+            }
+            return;
+        };
         let bears: Vec<&str> = bears.iter().map(String::as_str).collect();
         let what = format!(
             "step `{name}` runs on `{place}`, which bears {}, and does not say what it does to it",
@@ -486,6 +491,15 @@ impl<'p> Binder<'p> {
             self.error("unknown-role", span, what, hint);
         }
     }
+}
+
+/// Without an estate nobody can tell whether a host bears a protected provider.
+fn unknown_host(step: &str, place: &str, span: Span) -> Fault {
+    let what = format!(
+        "step `{step}` runs on `{place}` and says no effects: whether a protected provider stands there is not known without an estate"
+    );
+    Fault::warning("effects-unsaid", span, what)
+        .hint("`effects: {}` if it takes nothing away, or check with `--estate`")
 }
 
 /// What makes a plan need an estate: the first thing of an estate that it names.

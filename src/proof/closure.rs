@@ -7,9 +7,7 @@
 //!
 //! Not known here: steps, providers.
 
-use petgraph::algo::dinics;
-use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::EdgeRef;
+use super::flow::Network;
 
 /// Jobs in a partial order, with the weight of each begin and end.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +27,13 @@ pub(super) struct State {
     pub(super) begun: Vec<bool>,
     /// By job; never without `begun`.
     pub(super) ended: Vec<bool>,
+}
+
+impl State {
+    /// Nothing has begun.
+    pub(super) fn start(jobs: usize) -> Self {
+        Self { begun: vec![false; jobs], ended: vec![false; jobs] }
+    }
 }
 
 impl Jobs {
@@ -57,65 +62,47 @@ impl Jobs {
     /// The least weight that a state can have, and the smallest state that has it.
     pub(super) fn least(&self) -> (i64, State) {
         let jobs = self.len();
-        let mut network: DiGraph<(), u64> = DiGraph::with_capacity(2 * jobs + 2, 4 * jobs);
-        for _ in 0..2 * jobs + 2 {
-            network.add_node(());
+        let weighs = |job: usize| self.begin[job] != 0 || self.end[job] != 0;
+        if !(0..jobs).any(|job| self.begin[job] < 0 || self.end[job] < 0) {
+            return (0, State::start(jobs));
         }
-        // Begin of job i is node 2i, its end 2i + 1.
-        let node = |index: usize| NodeIndex::new(index);
-        let (source, sink) = (node(2 * jobs), node(2 * jobs + 1));
-        let weights = self.begin.iter().zip(&self.end).flat_map(|(begin, end)| [*begin, *end]);
+        // A job without weight is there for its order only: one node is enough for it.
+        let mut nodes = 0;
+        let mut place = Vec::with_capacity(jobs);
+        for job in 0..jobs {
+            place.push(nodes);
+            nodes += if weighs(job) { 2 } else { 1 };
+        }
+        let begin = |job: usize| place[job];
+        let end = |job: usize| if weighs(job) { place[job] + 1 } else { place[job] };
+        let (source, sink) = (nodes, nodes + 1);
+        let mut arcs: Vec<(u32, u32, u64)> = Vec::with_capacity(4 * jobs);
         // More than all weights together can never be cut.
-        let never: u64 = weights.clone().map(i64::unsigned_abs).sum::<u64>() + 1;
-        let mut gain: u64 = 0;
-        for (event, weight) in weights.enumerate() {
-            if weight < 0 {
-                gain += weight.unsigned_abs();
-                network.add_edge(source, node(event), weight.unsigned_abs());
-            } else if weight > 0 {
-                network.add_edge(node(event), sink, weight.unsigned_abs());
+        let all = self.begin.iter().chain(&self.end).map(|weight| weight.unsigned_abs());
+        let never: u64 = all.sum::<u64>() + 1;
+        for job in 0..jobs {
+            for (node, weight) in [(begin(job), self.begin[job]), (end(job), self.end[job])] {
+                match weight {
+                    0 => {}
+                    1.. => arcs.push((node, sink, weight.unsigned_abs())),
+                    _ => arcs.push((source, node, weight.unsigned_abs())),
+                }
             }
-        }
-        for (job, before) in self.before.iter().enumerate() {
-            network.add_edge(node(2 * job + 1), node(2 * job), never);
-            for &other in before {
-                network.add_edge(node(2 * job), node(2 * other as usize + 1), never);
+            if weighs(job) {
+                arcs.push((end(job), begin(job), never));
             }
+            let before = self.before[job].iter();
+            arcs.extend(before.map(|&other| (begin(job), end(other as usize), never)));
         }
-        if gain == 0 {
-            return (0, State { begun: vec![false; jobs], ended: vec![false; jobs] });
-        }
-        let (cut, flows) = dinics(&network, source, sink);
-        let held = reachable(&network, source, &flows);
+        let mut network = Network::new(nodes as usize + 2, &arcs);
+        network.saturate(source, sink);
+        let held = network.reached(source);
         let state = State {
-            begun: (0..jobs).map(|job| held[2 * job]).collect(),
-            ended: (0..jobs).map(|job| held[2 * job + 1]).collect(),
+            begun: (0..jobs).map(|job| held[begin(job) as usize]).collect(),
+            ended: (0..jobs).map(|job| held[end(job) as usize]).collect(),
         };
-        debug_assert_eq!(self.weight(&state), cut as i64 - gain as i64);
         (self.weight(&state), state)
     }
-}
-
-/// What the source still reaches when every edge is less its flow.
-fn reachable(network: &DiGraph<(), u64>, source: NodeIndex, flows: &[u64]) -> Vec<bool> {
-    let mut held = vec![false; network.node_count()];
-    held[source.index()] = true;
-    let mut queue = vec![source];
-    while let Some(at) = queue.pop() {
-        for edge in network.edges(at) {
-            if flows[edge.id().index()] < *edge.weight() && !held[edge.target().index()] {
-                held[edge.target().index()] = true;
-                queue.push(edge.target());
-            }
-        }
-        for edge in network.edges_directed(at, petgraph::Incoming) {
-            if flows[edge.id().index()] > 0 && !held[edge.source().index()] {
-                held[edge.source().index()] = true;
-                queue.push(edge.source());
-            }
-        }
-    }
-    held
 }
 
 #[cfg(test)]

@@ -10,8 +10,13 @@ const MAX_STEPS: usize = 20_000;
 
 /// Finds them.
 pub(super) fn find(graph: &Graph, faults: &mut Vec<Fault>) {
+    let gated = graph.behind(|step| u64::from(graph.kind(step) == Kind::Gate));
+    let has_gate = graph.steps().any(|step| graph.kind(step) == Kind::Gate);
     for def in 0..graph.plan().steps.len() {
         unneeded(graph, def, faults);
+        if has_gate {
+            ungated(graph, def, &gated, faults);
+        }
     }
     if graph.len() <= MAX_STEPS {
         implied(graph, faults);
@@ -33,6 +38,24 @@ fn unneeded(graph: &Graph, def: usize, faults: &mut Vec<Fault>) {
         let what =
             format!("{kind} `{}` is needed by no step: nothing waits for it", step.name.value);
         faults.push(Fault::warning("unneeded", step.name.span, what));
+    }
+}
+
+/// In a plan with a go or no-go, what comes neither before it nor after it: it may still run, or
+/// fail, long after everybody agreed. A notice says something, and is an end by itself.
+fn ungated(graph: &Graph, def: usize, gated: &[u64], faults: &mut Vec<Fault>) {
+    let step = &graph.plan().steps[def];
+    let prepares = matches!(step.kind, Kind::Upgrade | Kind::Switch | Kind::Task);
+    let is_loose = |id: StepId| gated[id.index()] == 0 && graph.dependents(id).is_empty();
+    if prepares && graph.instances(def).any(is_loose) {
+        let kind = step.kind.name();
+        let what = format!(
+            "{kind} `{}` is needed by no step, and lies behind no gate: no go or no-go waits for it",
+            step.name.value
+        );
+        let fault = Fault::warning("unneeded", step.name.span, what)
+            .hint("let the gate need it, or let it need the gate");
+        faults.push(fault);
     }
 }
 

@@ -1,47 +1,58 @@
 //! The events that matter to one service or role, with their weights.
 
 use super::Sense;
-use super::above::{Above, index, positions};
+use super::order::Order;
 use super::subject::{Subject, Thing};
 use crate::event::StepId;
 use crate::graph::{Effect, Graph};
 use crate::proof::closure::{Jobs, State};
 use crate::text::fault::Fault;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// The events that matter to one subject: the steps with an effect on it, and its outages that
 /// several unordered steps share.
 pub(in crate::proof) struct Model {
     pub(in crate::proof) jobs: Jobs,
-    /// The step of each job that is one; groups have none.
+    /// The step of each job that is one, needs before dependents; groups, after them, have none.
     pub(in crate::proof) steps: Vec<StepId>,
-    rows: BTreeMap<StepId, usize>,
+    /// Whether the least weight is that of some state that the plan can reach.
     pub(super) exact: bool,
 }
 
+/// Several unordered steps that disturb one thing: one outage.
+struct Group {
+    members: Vec<usize>,
+    outage: u32,
+}
+
 impl Model {
+    #[allow(
+        dead_code,
+        reason = "for the proof from a present state, which has one subject at a time"
+    )]
     pub(in crate::proof) fn of(graph: &Graph, subject: &Subject) -> Result<Self, Vec<Fault>> {
-        let steps: BTreeSet<StepId> =
-            subject.things.iter().flat_map(|thing| &thing.effects).map(|(step, _)| *step).collect();
-        let mut steps: Vec<StepId> = steps.into_iter().collect();
-        let position = positions(graph);
-        steps.sort_by_key(|step| position[step.index()]);
-        let above = Above::of(graph, &steps);
+        Self::with(graph, subject, &Order::of(graph, &subject.steps()))
+    }
+
+    /// The same by an order that is known already.
+    pub(super) fn with(
+        graph: &Graph,
+        subject: &Subject,
+        order: &Order<'_>,
+    ) -> Result<Self, Vec<Fault>> {
         let mut jobs = Jobs::default();
-        for job in 0..steps.len() {
-            jobs.push((0..job).filter(|&other| above.is(other, job)).map(index).collect());
+        for before in order.before() {
+            jobs.push(before);
         }
-        let rows = steps.iter().enumerate().map(|(row, &step)| (step, row)).collect();
-        let mut model = Self { jobs, steps, rows, exact: true };
+        let mut model = Self { jobs, steps: order.steps().to_vec(), exact: true };
         let mut faults = Vec::new();
-        let mut groups: Vec<(Vec<usize>, u32)> = Vec::new();
+        let mut groups = Vec::new();
         for thing in &subject.things {
-            match model.units(graph, thing, &above) {
+            match model.units(graph, thing, order) {
                 Ok(units) => model.weigh(graph, subject, thing, units, &mut groups, &mut faults),
                 Err(fault) => faults.push(fault),
             }
         }
-        model.tie(&above, &groups);
+        model.tie(order, &groups);
         if faults.is_empty() { Ok(model) } else { Err(faults) }
     }
 
@@ -51,51 +62,46 @@ impl Model {
         &self,
         graph: &Graph,
         thing: &Thing,
-        above: &Above,
+        order: &Order<'_>,
     ) -> Result<Vec<(Vec<usize>, Effect)>, Fault> {
         let mut effects: Vec<(usize, Effect)> =
-            thing.effects.iter().map(|&(step, effect)| (self.job_of(step), effect)).collect();
+            thing.effects.iter().map(|&(step, effect)| (order.job(step), effect)).collect();
         effects.sort_by_key(|(job, _)| *job);
+        let jobs: Vec<usize> = effects.iter().map(|(job, _)| *job).collect();
         let mut units: Vec<(Vec<usize>, Effect)> = Vec::new();
-        for &(job, effect) in &effects {
-            let loose: Vec<usize> = effects
-                .iter()
-                .filter(|(other, _)| *other < job && !above.is(*other, job))
-                .map(|(other, _)| *other)
-                .collect();
-            let mixed = effects.iter().find(|(other, kind)| {
-                loose.contains(other) && !(*kind == Effect::Disturbs && effect == Effect::Disturbs)
-            });
-            if let Some((other, _)) = mixed {
-                return Err(self.unordered(graph, thing, *other, job));
-            }
-            // Everything from the first unit that holds an unordered one belongs together.
-            let first = units
-                .iter()
-                .position(|(members, _)| members.iter().any(|member| loose.contains(member)));
-            match first {
-                Some(first) => {
-                    let mut members: Vec<usize> =
-                        units.drain(first..).flat_map(|(members, _)| members).collect();
-                    members.push(job);
-                    units.push((members, Effect::Disturbs));
+        let mut rest = effects.as_slice();
+        for length in order.pieces(&jobs) {
+            let (piece, after) = rest.split_at(length);
+            rest = after;
+            let members: Vec<usize> = piece.iter().map(|(job, _)| *job).collect();
+            let switch = piece.iter().find(|(_, effect)| *effect != Effect::Disturbs);
+            match switch {
+                Some((switch, _)) if length > 1 => {
+                    return Err(self.unordered(graph, thing, *switch, &members, order));
                 }
-                None => units.push((vec![job], effect)),
+                Some((_, effect)) => units.push((members, *effect)),
+                None => units.push((members, Effect::Disturbs)),
             }
         }
         Ok(units)
     }
 
-    fn job_of(&self, step: StepId) -> usize {
-        let job = self.rows.get(&step);
-        *job.expect("BUG: a step with an effect is a job")
-    }
-
-    fn unordered(&self, graph: &Graph, thing: &Thing, one: usize, other: usize) -> Fault {
-        let (one, other) = (self.steps[one], self.steps[other]);
+    fn unordered(
+        &self,
+        graph: &Graph,
+        thing: &Thing,
+        switch: usize,
+        piece: &[usize],
+        order: &Order<'_>,
+    ) -> Fault {
+        let loose = |other: &&usize| {
+            **other != switch && !order.is(**other, switch) && !order.is(switch, **other)
+        };
+        let other = piece.iter().find(loose).copied().unwrap_or(switch);
+        let (one, other) = (self.steps[switch.min(other)], self.steps[switch.max(other)]);
         Fault::error(
             "unordered-effects",
-            graph.def(other).span,
+            graph.def(other).name.span,
             format!(
                 "`{}` and `{}` both act on `{}`, and nothing says which comes first",
                 graph.name(one),
@@ -103,7 +109,7 @@ impl Model {
                 thing.name
             ),
         )
-        .also(graph.def(one).span, "the other one")
+        .also(graph.def(one).name.span, "the other one")
         .hint(format!(
             "let one need the other, or the same gate, so that `{}` is up or down for sure",
             thing.name
@@ -117,7 +123,7 @@ impl Model {
         subject: &Subject,
         thing: &Thing,
         units: Vec<(Vec<usize>, Effect)>,
-        groups: &mut Vec<(Vec<usize>, u32)>,
+        groups: &mut Vec<Group>,
         faults: &mut Vec<Fault>,
     ) {
         let mut up = thing.up;
@@ -153,7 +159,7 @@ impl Model {
                     self.jobs.begin[outage as usize] -= 1;
                     self.jobs.end[outage as usize] += 1;
                     self.exact = false;
-                    groups.push((members, outage));
+                    groups.push(Group { members, outage });
                 }
             }
         }
@@ -167,7 +173,7 @@ impl Model {
         };
         Fault::error(
             "effect-twice",
-            graph.def(step).span,
+            graph.def(step).name.span,
             format!("`{}` {verb} `{}`, which is {state} already", graph.name(step), thing.name),
         )
         .hint(match effect {
@@ -177,34 +183,70 @@ impl Model {
     }
 
     /// Orders the outages that several steps share: each needs what all its members need, and
-    /// whatever needs them all needs it.
-    fn tie(&mut self, above: &Above, groups: &[(Vec<usize>, u32)]) {
-        for (members, outage) in groups {
-            let before = (0..self.steps.len())
-                .filter(|&other| members.iter().all(|&member| above.is(other, member)));
-            self.jobs.before[*outage as usize] = before.map(index).collect();
-            for job in 0..self.steps.len() {
-                if members.iter().all(|&member| above.is(member, job)) {
-                    self.jobs.before[job].push(*outage);
-                }
+    /// whatever needs them all needs it, other outages included.
+    fn tie(&mut self, order: &Order<'_>, groups: &[Group]) {
+        for group in groups {
+            let before = order.before_all(&group.members);
+            self.jobs.before[group.outage as usize].extend(order.last_of(&before));
+            let after = order.after_all(&group.members);
+            for job in order.first_of(&after) {
+                self.jobs.before[job as usize].push(group.outage);
             }
-            for (others, other_outage) in groups {
-                let after = others
-                    .iter()
-                    .all(|&other| members.iter().all(|&member| above.is(member, other)));
-                if after && other_outage != outage {
-                    self.jobs.before[*other_outage as usize].push(*outage);
+            for other in groups.iter().filter(|other| other.outage != group.outage) {
+                if other.members.iter().all(|&member| after[member]) {
+                    self.jobs.before[other.outage as usize].push(group.outage);
                 }
             }
         }
     }
 
+    /// Whether a job is a step that does something to the subject.
+    pub(super) fn acts(&self, job: usize) -> bool {
+        job < self.steps.len() && (self.jobs.begin[job] != 0 || self.jobs.end[job] != 0)
+    }
+
     /// Steps that have begun and not ended.
     pub(super) fn under_way<'a>(&'a self, state: &'a State) -> impl Iterator<Item = StepId> + 'a {
-        self.steps
-            .iter()
-            .enumerate()
-            .filter(|(job, _)| state.begun[*job] && !state.ended[*job])
-            .map(|(_, step)| *step)
+        let going = |job: &usize| state.begun[*job] && !state.ended[*job];
+        (0..self.steps.len()).filter(going).map(|job| self.steps[job])
+    }
+
+    /// Steps that have ended and did something to the subject.
+    pub(super) fn ended<'a>(&'a self, state: &'a State) -> impl Iterator<Item = StepId> + 'a {
+        let ended = |job: &usize| state.ended[*job] && self.acts(*job);
+        (0..self.steps.len()).filter(ended).map(|job| self.steps[job])
+    }
+
+    /// The state with events left out, latest first, while `holds` is true of the sum of weights.
+    pub(super) fn shrunk(&self, state: &State, holds: &dyn Fn(i64) -> bool) -> State {
+        let jobs = &self.jobs;
+        let mut state = state.clone();
+        let mut weight = jobs.weight(&state);
+        // For each job how many begun ones need its end.
+        let mut wanted = vec![0_u32; jobs.len()];
+        for job in (0..jobs.len()).filter(|job| state.begun[*job]) {
+            jobs.before[job].iter().for_each(|other| wanted[*other as usize] += 1);
+        }
+        // Outages have the last places, and need and are needed like steps: so more than one round.
+        loop {
+            let mut removed = false;
+            for job in (0..jobs.len()).rev() {
+                if state.ended[job] && wanted[job] == 0 && holds(weight - jobs.end[job]) {
+                    weight -= jobs.end[job];
+                    state.ended[job] = false;
+                    removed = true;
+                }
+                let last = state.begun[job] && !state.ended[job];
+                if last && holds(weight - jobs.begin[job]) {
+                    weight -= jobs.begin[job];
+                    state.begun[job] = false;
+                    removed = true;
+                    jobs.before[job].iter().for_each(|other| wanted[*other as usize] -= 1);
+                }
+            }
+            if !removed {
+                return state;
+            }
+        }
     }
 }

@@ -17,6 +17,55 @@ pub(in crate::proof) struct Subject {
     pub(in crate::proof) things: Vec<Thing>,
 }
 
+impl Subject {
+    /// The steps that act on it, ascending.
+    pub(super) fn steps(&self) -> Vec<StepId> {
+        let effects = self.things.iter().flat_map(|thing| &thing.effects);
+        let mut steps: Vec<StepId> = effects.map(|(step, _)| *step).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    }
+
+    /// The same without steps that are out.
+    pub(super) fn without(&self, is_out: &dyn Fn(StepId) -> bool) -> Self {
+        let things = self.things.iter().map(|thing| {
+            let effects = thing.effects.iter().filter(|(step, _)| !is_out(*step)).copied();
+            Thing { name: thing.name.clone(), up: thing.up, effects: effects.collect() }
+        });
+        let name = self.name.clone();
+        Self {
+            name,
+            sense: self.sense,
+            limit: self.limit,
+            span: self.span,
+            things: things.collect(),
+        }
+    }
+
+    /// How many are up, or hold it, when nothing has begun.
+    pub(super) fn at_start(&self) -> i64 {
+        self.things.iter().map(|thing| i64::from(thing.up)).sum()
+    }
+
+    /// What is left of it when the weights of a state sum up to this.
+    pub(super) fn count(&self, weight: i64) -> i64 {
+        match self.sense {
+            Sense::AtLeast => self.at_start() + weight,
+            // Turned signs.
+            Sense::AtMost => self.at_start() - weight,
+        }
+    }
+
+    /// Whether so many break the bound.
+    pub(super) fn breaks(&self, count: i64) -> bool {
+        match self.sense {
+            Sense::AtLeast => count < i64::from(self.limit),
+            Sense::AtMost => count > i64::from(self.limit),
+        }
+    }
+}
+
 /// A provider, or a site of a role, and the effects on it.
 pub(in crate::proof) struct Thing {
     pub(in crate::proof) name: String,

@@ -1,152 +1,160 @@
-//! What is told of a broken floor or ceiling: the steps that lead there, and what would cure it.
+//! What is told of a broken floor or ceiling: a short sequence of steps that leads there, and what
+//! would cure it.
 
 use super::Sense;
-use super::above::index;
+use super::cure::Cures;
 use super::model::Model;
+use super::order::Order;
 use super::subject::Subject;
 use crate::event::StepId;
 use crate::graph::Graph;
 use crate::proof::closure::State;
 use crate::text::fault::Fault;
+use std::collections::BTreeSet;
+
+/// So many sets of begun steps are looked at before a witness is left to be short, not shortest.
+const SETS: usize = 20_000;
 
 impl Model {
+    /// The fault of a subject that breaks its bound in this state.
     pub(super) fn breach(
         &self,
         graph: &Graph,
         subject: &Subject,
-        start: i64,
+        order: &Order<'_>,
         state: &State,
+        cures: &mut Cures,
     ) -> Fault {
-        let state = self.shrunk(subject, start, state);
-        let reached = start
-            + match subject.sense {
-                Sense::AtLeast => self.jobs.weight(&state),
-                Sense::AtMost => -self.jobs.weight(&state),
-            };
-        let names = |steps: Vec<StepId>| {
-            let names: Vec<_> =
-                steps.iter().map(|&step| format!("`{}`", graph.name(step))).collect();
-            names.join(", ")
+        let state = self.shrunk(state, &|weight| subject.breaks(subject.count(weight)));
+        let (state, shortest) = match self.shorter(subject, &state) {
+            Search::Found(shorter) => (shorter, true),
+            Search::None => (state, true),
+            Search::GivenUp => (state, false),
         };
-        let ended: Vec<StepId> = (0..self.steps.len())
-            .filter(|&job| state.ended[job])
-            .map(|job| self.steps[job])
-            .collect();
+        let reached = subject.count(self.jobs.weight(&state));
         let going: Vec<StepId> = self.under_way(&state).collect();
-        let after =
-            if ended.is_empty() { String::new() } else { format!(" after {} ended", names(ended)) };
-        let what = match subject.sense {
-            Sense::AtLeast => format!(
-                "`{}` can be down to {reached} of {}, fewer than {}: while {} {} under way{after}",
-                subject.name,
-                subject.things.len(),
-                subject.limit,
-                names(going.clone()),
-                if going.len() == 1 { "is" } else { "are" },
-            ),
-            Sense::AtMost => format!(
-                "`{}` can have {reached} holders at once, more than {}: while {} {} under way{after}",
-                subject.name,
-                subject.limit,
-                names(going.clone()),
-                if going.len() == 1 { "is" } else { "are" },
-            ),
-        };
+        let ended: Vec<StepId> = self.ended(&state).collect();
+        let what = said(graph, subject, reached, &going);
         let code = match subject.sense {
             Sense::AtLeast => "floor",
             Sense::AtMost => "ceiling",
         };
         let mut fault = Fault::error(code, subject.span, what);
-        for &step in &going {
-            fault = fault.also(graph.def(step).span, format!("`{}`", graph.name(step)));
+        if !ended.is_empty() || !going.is_empty() {
+            let way = if shortest { "the shortest way there" } else { "a short way there" };
+            let then = match (ended.is_empty(), going.len()) {
+                (true, 1) => format!("{} begins", names(graph, &going)),
+                (true, _) => format!("{} begin, in any order", names(graph, &going)),
+                (_, 0) => format!("{} end", names(graph, &ended)),
+                (_, 1) => {
+                    format!("{} end, then {} begins", names(graph, &ended), names(graph, &going))
+                }
+                _ => format!("{} end, then {} begin", names(graph, &ended), names(graph, &going)),
+            };
+            let last = going.last().or(ended.last());
+            let span = last.map_or(subject.span, |&step| graph.def(step).name.span);
+            fault = fault.also(span, format!("{way}: {then}"));
         }
-        match self.cure(graph, subject, start, &state) {
-            Some(cure) => fault.hint(cure),
-            None => fault.hint(match subject.sense {
+        // Each definition once; the last one bears the way.
+        let mut told: BTreeSet<usize> =
+            going.last().map(|&it| graph.def_index(it)).into_iter().collect();
+        for &step in going.iter().rev() {
+            if told.insert(graph.def_index(step)) {
+                fault = fault.also(graph.def(step).name.span, format!("`{}`", graph.name(step)));
+            }
+        }
+        let cure = cures.find(self, graph, subject, order, &state);
+        fault.hint(cure.unwrap_or_else(|| {
+            let hint = match subject.sense {
+                Sense::AtLeast if going.is_empty() && ended.is_empty() => {
+                    "list under `providers:` who serves, or lower `at_least`"
+                }
                 Sense::AtLeast => "bring another provider up before these steps begin",
                 Sense::AtMost => "let the old holder be fenced before the new one is promoted",
-            }),
-        }
+            };
+            hint.to_owned()
+        }))
     }
 
-    /// The state with events left out that are not needed to break the bound, latest first.
-    fn shrunk(&self, subject: &Subject, start: i64, state: &State) -> State {
-        let mut state = state.clone();
-        let breaks = |state: &State| {
-            let weight = self.jobs.weight(state);
-            match subject.sense {
-                Sense::AtLeast => start + weight < i64::from(subject.limit),
-                Sense::AtMost => start - weight > i64::from(subject.limit),
-            }
-        };
-        loop {
-            let mut shrunk = false;
-            for job in (0..self.jobs.len()).rev() {
-                let needed = (0..self.jobs.len()).any(|other| {
-                    state.begun[other] && self.jobs.before[other].contains(&index(job))
-                });
-                let mut without = state.clone();
-                if state.ended[job] && !needed {
-                    without.ended[job] = false;
-                } else if state.begun[job] && !state.ended[job] {
-                    without.begun[job] = false;
-                } else {
-                    continue;
-                }
-                if breaks(&without) {
-                    state = without;
-                    shrunk = true;
-                }
-            }
-            if !shrunk {
-                return state;
-            }
+    /// Looks through all sets of begun steps that are smaller than this state's, smallest first.
+    fn shorter(&self, subject: &Subject, state: &State) -> Search {
+        let jobs = &self.jobs;
+        if jobs.len() > 64 || !self.exact {
+            return Search::GivenUp;
         }
+        let mask = |job: &u32| 1_u64 << job;
+        let needs: Vec<u64> = jobs
+            .before
+            .iter()
+            .map(|before| before.iter().map(mask).fold(0, |a, b| a | b))
+            .collect();
+        let size = state.begun.iter().filter(|begun| **begun).count();
+        let mut layer: BTreeSet<u64> = BTreeSet::from([0]);
+        let mut seen = 0;
+        for _ in 0..size {
+            let mut next = BTreeSet::new();
+            for set in layer {
+                seen += 1;
+                if seen > SETS {
+                    return Search::GivenUp;
+                }
+                let worst = self.worst(set, &needs);
+                if subject.breaks(subject.count(jobs.weight(&worst))) {
+                    return Search::Found(worst);
+                }
+                let may = |job: &usize| set >> job & 1 == 0 && needs[*job] & !set == 0;
+                next.extend((0..jobs.len()).filter(may).map(|job| set | 1 << job));
+            }
+            layer = next;
+        }
+        Search::None
     }
 
-    /// One more need that would keep the bound, if there is one between two of these steps.
-    fn cure(&self, graph: &Graph, subject: &Subject, start: i64, state: &State) -> Option<String> {
-        const TRIES: usize = 400;
-        let mut tries = 0;
-        // The steps that are under way together first: an order between them is what is missing.
-        let mut order: Vec<usize> = (0..self.steps.len()).collect();
-        order.sort_by_key(|&job| !state.begun[job] || state.ended[job]);
-        for &later in &order {
-            for &earlier in order.iter().filter(|&&earlier| earlier != later) {
-                if self.jobs.before[later].contains(&index(earlier))
-                    || self.jobs.before[earlier].contains(&index(later))
-                {
-                    continue;
-                }
-                tries += 1;
-                if tries > TRIES {
-                    return None;
-                }
-                let mut jobs = self.jobs.clone();
-                // Whatever comes after `later` comes after `earlier` as well, by closure.
-                jobs.before[later].push(index(earlier));
-                let (least, _) = jobs.least();
-                let kept = match subject.sense {
-                    Sense::AtLeast => start + least >= i64::from(subject.limit),
-                    Sense::AtMost => start - least <= i64::from(subject.limit),
-                };
-                if kept {
-                    let (one, other) = (self.steps[later], self.steps[earlier]);
-                    return Some(if graph.def_index(one) == graph.def_index(other) {
-                        format!(
-                            "`serial: true` in `for_each` of `{}` would keep it",
-                            graph.def(one).name.value
-                        )
-                    } else {
-                        format!(
-                            "it would be kept if `{}` needed `{}`",
-                            graph.name(one),
-                            graph.name(other)
-                        )
-                    });
-                }
-            }
+    /// Of the states in which exactly these jobs have begun the one with the least weight.
+    fn worst(&self, set: u64, needs: &[u64]) -> State {
+        let jobs = &self.jobs;
+        let held = |job: usize| set >> job & 1 == 1;
+        let needed = (0..jobs.len()).filter(|job| held(*job)).fold(0, |all, job| all | needs[job]);
+        let ended = |job: usize| held(job) && (needed >> job & 1 == 1 || jobs.end[job] < 0);
+        State {
+            begun: (0..jobs.len()).map(held).collect(),
+            ended: (0..jobs.len()).map(ended).collect(),
         }
-        None
     }
+}
+
+enum Search {
+    Found(State),
+    None,
+    GivenUp,
+}
+
+fn said(graph: &Graph, subject: &Subject, reached: i64, going: &[StepId]) -> String {
+    let is = if going.len() == 1 { "is" } else { "are" };
+    let when = match going {
+        [] => " at the start".to_owned(),
+        _ => format!(": while {} {is} under way", names(graph, going)),
+    };
+    match subject.sense {
+        Sense::AtLeast => format!(
+            "`{}` can be down to {reached} of {}, fewer than {}{when}",
+            subject.name,
+            subject.things.len(),
+            subject.limit,
+        ),
+        Sense::AtMost => format!(
+            "`{}` can have {reached} holders at once, more than {}{when}",
+            subject.name, subject.limit,
+        ),
+    }
+}
+
+fn names(graph: &Graph, steps: &[StepId]) -> String {
+    const SHOWN: usize = 8;
+    let mut names: Vec<_> =
+        steps.iter().take(SHOWN).map(|&step| format!("`{}`", graph.name(step))).collect();
+    if steps.len() > SHOWN {
+        names.push(format!("{} more", steps.len() - SHOWN));
+    }
+    names.join(", ")
 }
