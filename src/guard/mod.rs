@@ -86,8 +86,9 @@ pub enum Said {
         /// What was found, for the record: one sentence.
         why: String,
     },
-    /// It lives: every target's task has come round lately. At least once per interval; when it
-    /// stays away for three, the guard hangs, which is itself a breach.
+    /// It lives: every target's task has come round lately. At least once per interval, by the
+    /// heartbeat or by whichever task has the thread; when it stays away for three of them, as who
+    /// listens counts them, the guard hangs, which is itself a breach.
     Alive,
 }
 

@@ -102,6 +102,49 @@ struct Watcher {
     shared: Arc<Shared>,
     /// Milliseconds since the guard began, when this task last came round.
     seen: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
+}
+
+/// The sign of life. Not the heartbeat's alone to give: on a busy machine a thread that works
+/// through its answers comes to its own beat late, and is no less alive for it. So whichever task
+/// has the thread gives it, as long as the heartbeat has found every task well.
+struct Pulse {
+    began: Instant,
+    /// Between two signs, milliseconds.
+    apart: u64,
+    /// The last sign, milliseconds since the guard began.
+    last: AtomicU64,
+    /// Until when what the heartbeat found last may be relied on; 0: a task hangs.
+    well_until: AtomicU64,
+    say: UnboundedSender<Said>,
+}
+
+impl Pulse {
+    fn new(began: Instant, apart: Duration, say: UnboundedSender<Said>) -> Self {
+        let well_until = AtomicU64::new(millis(STALLED));
+        Self { began, apart: millis(apart), last: AtomicU64::new(0), well_until, say }
+    }
+
+    /// The heartbeat has looked at every task.
+    fn looked(&self, well: bool) {
+        let until = if well { millis(self.began.elapsed() + STALLED) } else { 0 };
+        self.well_until.store(until, Ordering::Relaxed);
+        if well {
+            self.last.store(millis(self.began.elapsed()), Ordering::Relaxed);
+            let _ = self.say.send(Said::Alive);
+        }
+    }
+
+    /// A task has the thread.
+    fn comes_round(&self) {
+        let now = millis(self.began.elapsed());
+        if now < self.well_until.load(Ordering::Relaxed)
+            && now >= self.last.load(Ordering::Relaxed) + self.apart
+        {
+            self.last.store(now, Ordering::Relaxed);
+            let _ = self.say.send(Said::Alive);
+        }
+    }
 }
 
 /// Runs until the handle is dropped.
@@ -117,6 +160,8 @@ pub(super) async fn watch(
     let mut tasks = JoinSet::new();
     let mut tells = Vec::new();
     let mut seen = Vec::new();
+    let apart = (pace.every / 2).clamp(Duration::from_millis(20), STALLED);
+    let pulse = Arc::new(Pulse::new(began, apart, say.clone()));
     for (target, prober) in probers.into_iter().enumerate() {
         let (tell, touches) = unbounded_channel();
         let every = cadence(pace.every, prober.subjects());
@@ -132,6 +177,7 @@ pub(super) async fn watch(
             say: say.clone(),
             shared: Arc::clone(&shared),
             seen: Arc::new(AtomicU64::new(0)),
+            pulse: Arc::clone(&pulse),
         };
         seen.push((Arc::clone(&watcher.seen), every));
         tells.push(tell);
@@ -139,7 +185,7 @@ pub(super) async fn watch(
         let first = began + every.min(EAGER) * u32::try_from(target).unwrap_or(0) / count;
         tasks.spawn(watcher.run(first));
     }
-    let mut beat = interval((pace.every / 2).clamp(Duration::from_millis(20), STALLED));
+    let mut beat = interval(apart);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
@@ -164,11 +210,8 @@ pub(super) async fn watch(
                     let last = Duration::from_millis(seen.load(Ordering::Relaxed));
                     now < last + *every + STALLED
                 };
-                if tasks.try_join_next().is_none() && tasks.len() == seen.len()
-                    && seen.iter().all(comes_round)
-                {
-                    let _ = say.send(Said::Alive);
-                }
+                let all = tasks.try_join_next().is_none() && tasks.len() == seen.len();
+                pulse.looked(all && seen.iter().all(comes_round));
             }
         }
     }
@@ -206,6 +249,7 @@ impl Watcher {
             }
             let begun = Instant::now();
             self.seen.store(millis(begun - self.began), Ordering::Relaxed);
+            self.pulse.comes_round();
             let Some(question) = self.prober.question(self.turn) else {
                 due = begun + self.every;
                 continue;
@@ -247,6 +291,7 @@ impl Watcher {
     }
 
     fn take(&mut self, question: Question, asked_as_of: Seq, attempts: Vec<Attempt>) {
+        self.pulse.comes_round();
         self.update(|stats, _| stats.count(&attempts));
         if question.is_on_the_side() {
             return;
@@ -279,4 +324,36 @@ impl Watcher {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn any_task_gives_the_sign_of_life_while_all_are_well() {
+        let (say, mut said) = unbounded_channel();
+        let pulse = Pulse::new(Instant::now(), Duration::from_millis(100), say);
+        let mut signs = || std::iter::from_fn(|| said.try_recv().ok()).count();
+        let pass = |ms| tokio::time::advance(Duration::from_millis(ms));
+        // The heartbeat does not come to its turn, its tasks do: often, and told seldom.
+        for _ in 0..30 {
+            pass(10).await;
+            pulse.comes_round();
+        }
+        assert_eq!(signs(), 3);
+        // One of them hangs: the others' being busy is no sign of life.
+        pulse.looked(false);
+        pass(200).await;
+        pulse.comes_round();
+        assert_eq!(signs(), 0);
+        pulse.looked(true);
+        pass(200).await;
+        pulse.comes_round();
+        assert_eq!(signs(), 2);
+        // Nobody looked at all for too long.
+        pass(millis(STALLED)).await;
+        pulse.comes_round();
+        assert_eq!(signs(), 0);
+    }
 }

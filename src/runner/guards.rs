@@ -20,6 +20,13 @@ use tokio::time::Instant;
 /// Intervals of silence after which the guard counts as dead (revocation.md section 7).
 const SILENT_INTERVALS: u32 = 3;
 
+/// Turns of the listener in an interval.
+const TURNS: u32 = 4;
+
+/// Turns of the listener that came late and gave the guard an interval anew, in one silence: a guard
+/// that hangs is found on a starved machine too, only later.
+const LATE_TURNS: u32 = 8;
+
 /// Number of a thing that the guard was told, from 1.
 type Telling = u64;
 
@@ -262,6 +269,36 @@ impl Inner {
     }
 }
 
+/// How long the guard has not spoken, measured in turns of who listens. A turn that came late is
+/// one turn: while we had no processor (a starved machine, a stopped process, a suspended one) the
+/// guard had none either, and it has an interval from then on.
+#[derive(Debug)]
+struct Silence {
+    turn: Duration,
+    quiet: u32,
+    late: u32,
+}
+
+impl Silence {
+    fn new(every: Duration) -> Self {
+        Self { turn: every / TURNS, quiet: 0, late: 0 }
+    }
+
+    fn broken(&mut self) {
+        (self.quiet, self.late) = (0, 0);
+    }
+
+    /// Another turn went by without a word, and took so long. Whether the guard counts as dead.
+    fn goes_on(&mut self, took: Duration) -> bool {
+        self.quiet += 1;
+        if took >= self.turn * 2 && self.late < LATE_TURNS {
+            self.late += 1;
+            self.quiet = self.quiet.min((SILENT_INTERVALS - 1) * TURNS);
+        }
+        self.quiet >= SILENT_INTERVALS * TURNS
+    }
+}
+
 /// Passes on what the guard says, and its silence.
 async fn hear(
     inner: Arc<Inner>,
@@ -269,12 +306,13 @@ async fn hear(
     every: Duration,
     inbox: mpsc::UnboundedSender<Letter>,
 ) {
-    let patience = every * SILENT_INTERVALS;
+    let mut silence = Silence::new(every);
     let mut silent = false;
     loop {
         let asked = Instant::now();
-        let letter = match tokio::time::timeout(patience, said.recv()).await {
+        let letter = match tokio::time::timeout(silence.turn, said.recv()).await {
             Ok(Some(word)) => {
+                silence.broken();
                 if std::mem::take(&mut silent) && inbox.send(Letter::Speaks).is_err() {
                     return;
                 }
@@ -292,11 +330,9 @@ async fn hear(
                     }
                 }
             }
-            // We slept ourselves (a stopped process, a suspended machine): its words of that time
-            // are still in the channel. Listen once more before calling it dead.
-            Err(_) if asked.elapsed() > patience + every => continue,
             Err(_) if silent && inbox.is_closed() => return,
             Err(_) if silent => continue,
+            Err(_) if !silence.goes_on(asked.elapsed()) => continue,
             Ok(None) if silent => return,
             Err(_) | Ok(None) => {
                 silent = true;
@@ -306,5 +342,61 @@ async fn hear(
         if inbox.send(letter).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::PlanBuilder;
+
+    const EVERY: Duration = Duration::from_millis(200);
+
+    fn turns_until_dead(took: impl Fn(u32) -> Duration) -> u32 {
+        let mut silence = Silence::new(EVERY);
+        (1..).find(|turn| silence.goes_on(took(*turn))).expect("it is found at last")
+    }
+
+    #[test]
+    fn a_hung_guard_is_found_in_time_and_on_a_starved_machine_too() {
+        let ms = Duration::from_millis;
+        let in_time = SILENT_INTERVALS * TURNS;
+        assert_eq!(turns_until_dead(|_| ms(50)), in_time);
+        // Each turn somewhat late: so many turns, that is two thirds more time.
+        assert_eq!(turns_until_dead(|_| ms(83)), in_time);
+        // One long gap shortly before: an interval anew.
+        assert_eq!(turns_until_dead(|turn| ms(if turn == 11 { 60_000 } else { 50 })), 15);
+        assert_eq!(turns_until_dead(|turn| ms(if turn == 2 { 60_000 } else { 50 })), in_time);
+        // Every turn late: not for ever.
+        assert_eq!(turns_until_dead(|_| ms(1_000)), in_time);
+        assert_eq!(turns_until_dead(|turn| ms(if turn % 4 == 0 { 400 } else { 50 })), 36);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_not_on_the_processor_itself_calls_no_guard_dead() {
+        let graph = PlanBuilder::new()
+            .protect("ocsp", false, 1, ["ocsp@from/ocsp-1", "ocsp@from/ocsp-2"])
+            .step("upgrade", |step| step.disturbs(["ocsp@from/ocsp-1"]))
+            .graph();
+        let (to, _told) = mpsc::unbounded_channel();
+        let (says, said) = mpsc::unbounded_channel();
+        let (inbox, mut letters) = mpsc::unbounded_channel();
+        let link = GuardLink::played(&graph, to, said, EVERY, inbox);
+        let settle = || async { tokio::task::yield_now().await };
+        settle().await;
+        for _ in 0..5 {
+            // Gone for longer than the guard may be silent, and the guard with us.
+            tokio::time::advance(EVERY * 10).await;
+            settle().await;
+            assert!(letters.try_recv().is_err(), "it had no chance to speak");
+            tokio::time::sleep(EVERY / 2).await;
+            says.send(Said::Alive).expect("somebody listens");
+            settle().await;
+        }
+        let begun = Instant::now();
+        let letter = letters.recv().await.expect("a letter");
+        assert!(matches!(letter, Letter::Silent), "{letter:?}");
+        assert!(begun.elapsed() <= EVERY * SILENT_INTERVALS + Duration::from_millis(50));
+        drop(link);
     }
 }
