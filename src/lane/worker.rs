@@ -49,6 +49,9 @@ pub struct View {
     pub serving: BTreeMap<String, BTreeSet<String>>,
     /// What touched which site: see [`View::started`] and [`View::ended`].
     pub touches: Vec<Touch>,
+    /// How often it was asked to be told of every line anew, changed or not: who has found something
+    /// unconfirmed himself waits for word, though it may be confirmed at the worker's next look.
+    pub asked: u64,
 }
 
 impl View {
@@ -138,6 +141,8 @@ pub struct Worker {
     issuers: Issuers,
     /// What was last told of a line: clear or not, and the newest record that had touched it.
     told: BTreeMap<String, (bool, Seq)>,
+    /// [`View::asked`] as it was last answered.
+    answered: u64,
     troubles: BTreeSet<String>,
     swept: Instant,
     shared: Arc<Mutex<Scene>>,
@@ -176,6 +181,7 @@ impl Worker {
             looked: None,
             issuers: Issuers::default(),
             told: BTreeMap::new(),
+            answered: 0,
             troubles: BTreeSet::new(),
             swept: Instant::now(),
             shared: Arc::default(),
@@ -265,7 +271,7 @@ impl Worker {
         }
         let view = self.view.borrow_and_update().clone();
         let scene = self.set_scene(&view).await?;
-        self.tell_lines(&scene, view.seq);
+        self.tell_lines(&scene, &view);
         let mut wants = self.file.lane().wanted(&scene);
         if wants.iter().any(|want| matches!(want, Want::Apply { .. })) {
             self.apply(&wants, view.seq).await?;
@@ -278,7 +284,7 @@ impl Worker {
         }
         self.confirm(&wants, view.seq).await?;
         self.conclude(&scene, view.seq)?;
-        self.tell_lines(&scene, view.seq);
+        self.tell_lines(&scene, &view);
         Ok(self.file.lane().wanted(&scene).is_empty())
     }
 
@@ -337,8 +343,15 @@ impl Worker {
         Ok(())
     }
 
-    fn tell_lines(&mut self, scene: &Scene, as_of: Seq) {
-        for line in self.lines() {
+    fn tell_lines(&mut self, scene: &Scene, view: &View) {
+        let (as_of, mut lines) = (view.seq, self.lines());
+        if self.answered != view.asked {
+            self.answered = view.asked;
+            self.told.clear();
+            // Those without a revocation, too: whoever asked may hold them for unconfirmed.
+            lines.extend(view.serving.keys().cloned());
+        }
+        for line in lines {
             let clear = self.lane().is_clear(&line, scene);
             let here = scene.touches.iter().filter(|touch| touch.line == line);
             let touched = here.map(|touch| touch.seq).max().unwrap_or(0);

@@ -26,8 +26,8 @@ use tokio::sync::{mpsc, watch};
 pub(super) enum Hold {
     /// Every revocation of the line is confirmed, and none can be ordered until this is dropped.
     Clear(Option<Arc<Held>>),
-    /// One is not confirmed.
-    Pending,
+    /// Of these lines one is not confirmed. The worker was asked for word of every line.
+    Pending(Vec<LineId>),
     /// Somebody writes just now: ask again in a moment.
     Busy,
 }
@@ -201,27 +201,36 @@ impl Inner {
                 None => return Ok(Hold::Busy),
             },
         };
-        let lines = match line {
-            Some(line) => vec![self.graph.line_name(line).to_owned()],
-            None => self.graph.plan().lines.iter().map(|line| line.name.value.clone()).collect(),
+        let mut lines: Vec<_> = match line {
+            Some(line) => vec![line],
+            None => all_lines(&self.graph),
         };
+        let name = |line: &LineId| self.graph.line_name(*line);
         let mut scene = self.handle.scene();
         {
             let view = self.view.borrow();
-            let ordered = |line: &&String| self.file.lane().of_line(line).next().is_some();
-            let mut ordered = lines.iter().filter(ordered);
+            let ordered = |line: &&str| self.file.lane().of_line(line).next().is_some();
+            let mut ordered = lines.iter().map(name).filter(ordered);
             if ordered.any(|line| is_behind(line, &scene.touches, &view.touches)) {
                 return Ok(Hold::Busy);
             }
             scene.touches = view.touches.clone();
             scene.serving = view.serving.clone();
         }
-        if !lines.iter().all(|line| self.file.lane().is_clear(line, &scene)) {
-            return Ok(Hold::Pending);
+        lines.retain(|line| !self.file.lane().is_clear(name(line), &scene));
+        if !lines.is_empty() {
+            self.view.send_modify(|view| view.asked += 1);
+            return Ok(Hold::Pending(lines));
         }
         self.held = Arc::downgrade(&held);
         Ok(Hold::Clear(Some(held)))
     }
+}
+
+/// Every line of a plan.
+pub(super) fn all_lines(graph: &Graph) -> Vec<LineId> {
+    let count = u32::try_from(graph.line_count()).expect("BUG: ids are 32 bits");
+    (0..count).map(LineId).collect()
 }
 
 /// Whether the start of a step is one that waits for the emergency lane: a verify, a reopen, and a

@@ -108,7 +108,7 @@ impl<L: Log> Loop<L> {
                     return Ok(());
                 }
                 // The worker has yet to see what came meanwhile, and will tell of it.
-                Ok(Hold::Pending) | Err(_) => return Ok(()),
+                Ok(Hold::Pending(_)) | Err(_) => return Ok(()),
             }
         }
         let record = self.append(Event::Revocations { line, clear, as_of })?;
@@ -201,24 +201,22 @@ impl<L: Log> Loop<L> {
     /// Holds the lane still for a step: none when it must wait, which is then recorded or retried.
     pub(super) fn hold_lane(&mut self, step: StepId) -> Result<Option<Option<Arc<Held>>>, Stop> {
         let line = self.run.graph().line(step);
-        match self.lane.hold(line) {
+        let unclear = match self.lane.hold(line) {
             Ok(Hold::Clear(held)) => return Ok(Some(held)),
             Ok(Hold::Busy) => {
                 self.look_again = true;
                 return Ok(None);
             }
-            Ok(Hold::Pending) => {}
+            Ok(Hold::Pending(lines)) => lines,
             Err(error) => {
                 // An order may stand in what cannot be read.
                 let note = format!("the emergency lane cannot be read: {error}");
                 self.listeners.tell(&News::Note(note));
+                line.map_or_else(|| lane::all_lines(self.run.graph()), |line| vec![line])
             }
-        }
-        let lines = match line {
-            Some(line) => line.0..line.0 + 1,
-            None => 0..u32::try_from(self.run.graph().line_count()).unwrap_or(u32::MAX),
         };
-        for line in lines.map(LineId) {
+        // Only these: of a line that has no revocation the worker says nothing by itself.
+        for line in unclear {
             if !self.run.revocations_clear(line) {
                 continue;
             }

@@ -145,7 +145,7 @@ async fn a_revocation_is_confirmed_by_openssls_answers_without_a_runner() {
         Err("no site has a certificate `ff` of `geotrust`".into())
     );
     line.order(SERIAL, Reason::Superseded).expect("accepted");
-    let view = View { seq: 4, serving: serving(&["from"]), touches: Vec::new() };
+    let view = View { seq: 4, serving: serving(&["from"]), ..View::default() };
     let (_view, receiver) = tokio::sync::watch::channel(view);
     let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
     let (mut worker, _said) = Worker::new(setup, receiver).expect("opens");
@@ -170,7 +170,7 @@ async fn a_revocation_is_confirmed_by_openssls_answers_without_a_runner() {
 async fn what_a_transfer_brings_over_is_suspect_until_it_is_applied_again() {
     let line = Line::new();
     line.order(SERIAL, Reason::KeyCompromise).expect("accepted");
-    let view = View { seq: 4, serving: serving(&["from"]), touches: Vec::new() };
+    let view = View { seq: 4, serving: serving(&["from"]), ..View::default() };
     let (view, receiver) = tokio::sync::watch::channel(view);
     let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
     let (_handle, mut said) = Worker::spawn(setup, receiver).expect("opens");
@@ -267,7 +267,7 @@ async fn an_order_does_not_wait_for_a_provider_that_hangs() {
         .execute_batch("INSERT INTO certificates VALUES ('02', 'good', NULL, NULL);")
         .expect("another");
     line.order("02", Reason::Superseded).expect("accepted");
-    let view = View { seq: 4, serving: serving(&["from"]), touches: Vec::new() };
+    let view = View { seq: 4, serving: serving(&["from"]), ..View::default() };
     let (_view, receiver) = tokio::sync::watch::channel(view);
     let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
     let (_handle, mut said) = Worker::spawn(setup, receiver).expect("opens");
@@ -289,4 +289,23 @@ async fn an_order_does_not_wait_for_a_provider_that_hangs() {
     line.order(SERIAL, Reason::KeyCompromise).expect("accepted");
     applied(SERIAL).await;
     assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_of_every_line_though_nothing_has_changed() {
+    let line = Line::new();
+    let view = View { seq: 4, serving: serving(&["from"]), ..View::default() };
+    let (view, receiver) = tokio::sync::watch::channel(view);
+    let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
+    let (mut worker, mut said) = Worker::new(setup, receiver).expect("opens");
+    worker.turn().await.expect("the file works");
+    assert!(said.try_recv().is_err(), "a line without a revocation is not spoken of");
+    for seq in [5, 6] {
+        view.send_modify(|view| (view.asked, view.seq) = (view.asked + 1, seq));
+        worker.turn().await.expect("the file works");
+        let told = LaneSaid::Line { line: "geotrust".into(), clear: true, as_of: seq };
+        assert_eq!(said.try_recv().ok(), Some(told));
+        worker.turn().await.expect("the file works");
+        assert!(said.try_recv().is_err(), "once");
+    }
 }
