@@ -9,6 +9,7 @@ use cutover::lab::{self, Link, Options};
 use cutover::net::{self, Ask, NetError};
 use hyper::Method;
 use rusqlite::Connection;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
@@ -439,4 +440,96 @@ fn a_lab_goes_on_where_it_was_and_ends_when_nobody_asks() {
     // Its own clients keep it up no longer.
     until("it has ended by itself", || !directory.join("lab.json").exists());
     assert!(matches!(fetch(Ask::get(&link.control)), Err(NetError::Connect(_))));
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
+}
+
+/// Kills a lab that this process has started, and waits until its lock is free.
+fn kill(lab: &Link) {
+    kill_process(pid(lab.pid), Signal::KILL).unwrap();
+    waitpid(Some(pid(lab.pid)), WaitOptions::empty()).unwrap();
+}
+
+#[test]
+fn a_directory_has_one_lab_at_a_time_whatever_its_files_say() {
+    let lab = Lab::up(&small(0.0));
+    let directory = lab.directory.path();
+    std::fs::remove_file(lab.path("lab.json")).unwrap();
+    let refused = lab::up(directory, &small(0.0)).unwrap_err().to_string();
+    for part in ["lives in", "already", &format!("process {} ", lab.link.pid), "`cutover lab down"]
+    {
+        assert!(refused.contains(part), "`{part}` in {refused}");
+    }
+    kill(&lab.link);
+    // Its number may be another process's by now: this one's, say.
+    let stale = Link { pid: std::process::id(), ..lab.link.clone() };
+    std::fs::write(lab.path("lab.json"), serde_json::to_vec(&stale).unwrap()).unwrap();
+    let again = lab::up(directory, &small(0.0)).unwrap();
+    assert_eq!(again.control, lab.link.control);
+    lab::down(directory).unwrap();
+    let free = lab::up(directory, &small(0.0));
+    assert!(free.is_ok(), "who has ended it can start it: {free:?}");
+}
+
+#[test]
+fn a_killed_lab_comes_up_again_at_its_addresses_with_its_data_and_its_clients() {
+    let lab = Lab::up(&small(1.0));
+    let directory = lab.directory.path();
+    until("clients ask", || answers(&lab) > 20);
+    lab.put("/roles/writer/from/geotrust", "{\"on\":false}");
+    let addresses = || lab::status(directory).unwrap()["addresses"].clone();
+    let before = addresses();
+    kill(&lab.link);
+    let taken = before["to/ocsp-1"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let stranger = std::net::TcpListener::bind(&taken).unwrap();
+    let refused = lab::up(directory, &small(1.0)).unwrap_err().to_string();
+    let port = taken.rsplit(':').next().unwrap();
+    for part in [&format!("port {port}"), "`to/ocsp-1`", "`ports.json`", "in use"] {
+        assert!(refused.contains(part), "`{part}` in {refused}");
+    }
+    drop(stranger);
+    let again = lab::up(directory, &small(1.0)).unwrap();
+    assert_eq!((again.control, addresses()), (lab.link.control.clone(), before));
+    let status = lab::status(directory).unwrap();
+    assert_eq!(status["state"]["roles"]["writer@from/geotrust"], false);
+    let clients = || -> u32 {
+        let who: lab::Tenant =
+            serde_json::from_slice(&std::fs::read(lab.path("load.lock")).unwrap()).unwrap();
+        who.pid
+    };
+    let so_far = answers(&lab);
+    until("clients ask again", || answers(&lab) > so_far + 20);
+    let killed = clients();
+    kill_process(pid(killed), Signal::KILL).unwrap();
+    until("there are others", || clients() != killed);
+    let so_far = answers(&lab);
+    until("they ask", || answers(&lab) > so_far + 20);
+    let orders = lab::witness::summary(directory).unwrap().orders;
+    assert_eq!((orders.lost, orders.doubled), (0, 0), "{orders:?}");
+}
+
+#[test]
+fn a_lab_whose_directory_is_taken_away_ends_and_leaves_the_next_one_alone() {
+    let around = tempfile::tempdir().unwrap();
+    let place = around.path().join("lab");
+    let old = lab::up(&place, &small(1.0)).unwrap();
+    // Something may be written just then.
+    until("it is gone", || std::fs::remove_dir_all(&place).is_ok() || !place.exists());
+    let new = lab::up(&place, &small(0.0)).unwrap();
+    let switch = format!("{}/roles/writer/from/geotrust", old.control);
+    let body = "{\"on\":false}".to_owned();
+    let switched = fetch(Ask::with_body(Method::PUT, switch, "application/json", body));
+    assert!(switched.map_or(true, |reply| reply.status != 200), "it has nothing to switch");
+    let mut ended = false;
+    until("the old one has ended", || {
+        ended |= waitpid(Some(pid(old.pid)), WaitOptions::NOHANG).unwrap().is_some();
+        ended
+    });
+    assert_eq!(Link::read(&place).unwrap(), new);
+    let status = lab::status(&place).unwrap();
+    assert_eq!(status["state"]["roles"]["writer@from/geotrust"], true);
+    assert!(!place.join("load/tally.json").exists(), "the new one has no clients");
+    lab::down(&place).unwrap();
 }

@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::problem::Problem;
 use super::read::{Loaded, load};
 use super::run::{directory, finish, header, shift};
+use crate::estate::Estate;
 use crate::event::Options;
 use crate::journal::rundir::RunDir;
 use crate::lab;
@@ -99,6 +100,35 @@ async fn play(
     end
 }
 
+/// Brings the lab of a rehearsal up again when its process is gone: killed, or ended because nobody
+/// asked it anything while the run was held.
+pub(super) fn revive(dir: &RunDir, estate: Option<&Estate>) -> Result<(), Problem> {
+    let Some(known) = estate.and_then(|estate| estate.lab.as_ref()) else { return Ok(()) };
+    // One that somebody brought up by hand is his to look after; and whoever has the run has its lab.
+    let own = dir.lab().canonicalize().is_ok_and(|own| own == known.directory);
+    if !own || crate::journal::lock::holder(dir).ok().flatten().is_some() {
+        return Ok(());
+    }
+    let Some(found) = lab::again(&dir.lab()).map_err(|error| {
+        Problem::wrong(format!(
+            "the lab of this rehearsal is gone, and cannot be had again: {error:#}"
+        ))
+    })?
+    else {
+        return Ok(());
+    };
+    if found.control != known.control {
+        let _ = lab::down(&dir.lab());
+        return Err(Problem::wrong(format!(
+            "the lab of this rehearsal came up at {}, and the run knows it at {}: its `ports.json` is \
+             not the one that it had",
+            found.control, known.control
+        )));
+    }
+    super::err("the lab was gone: it is up again, with its data, at its addresses\n");
+    Ok(())
+}
+
 /// Brings the lab up, and binds the plan to it.
 fn bring_up(args: &Rehearse, first: &Loaded, dir: &RunDir, plan: &Path) -> Result<Loaded, Problem> {
     super::err("bringing up a lab of two sites\n");
@@ -113,6 +143,14 @@ fn bring_up(args: &Rehearse, first: &Loaded, dir: &RunDir, plan: &Path) -> Resul
     };
     let wrong = |error: anyhow::Error| Problem::wrong(format!("{error:#}"));
     dir.make()?;
+    lab::refuse_living(&dir.lab()).map_err(wrong)?;
+    if lab::is_used(&dir.lab()).map_err(wrong)? {
+        return Err(Problem::wrong(format!(
+            "`{}` is the lab of another rehearsal, which has moved it",
+            dir.lab().display()
+        ))
+        .hint("remove that directory, or name another with `--run`"));
+    }
     lab::up(&dir.lab(), &options).map_err(wrong)?;
     let placed = lab::place_estate(&dir.lab(), dir.path()).map_err(wrong);
     let loaded = placed.and_then(|estate| load(plan, Some(&estate)));
@@ -149,6 +187,8 @@ fn close(
             if let Err(error) = lab::down(&dir.lab()) {
                 super::err(&format!("warning: {error:#}\n"));
             }
+        } else if lab::tenant(&dir.lab()).is_ok_and(|who| who.is_none()) {
+            super::err("the lab's process is gone: `cutover resume` brings it up again\n");
         } else {
             super::err(&format!(
                 "the lab stays up: `cutover lab down {}` ends it\n",

@@ -13,6 +13,10 @@ pub(super) fn main(args: Resume) -> Result<Exit, Problem> {
     let replayed = crate::journal::replay::read(&dir)?;
     let rehearsal = replayed.header.options.rehearsal;
     let estate = replayed.estate.clone();
+    #[cfg(feature = "lab")]
+    if rehearsal && replayed.run.outcome().is_none() {
+        super::rehearse::revive(&dir, estate.as_deref())?;
+    }
     super::runtime()?.block_on(async {
         let resumed = runner::resume(ResumeOptions {
             run_dir: dir.clone(),

@@ -30,8 +30,7 @@ fn path(path: &Path) -> String {
 
 /// The text of `estate.yaml`.
 pub(super) fn text(directory: &Path, lines: &[String], at: &Addresses<'_>) -> String {
-    let mut out =
-        String::from("# Written by the lab when it is up; its addresses are new every time.\n");
+    let mut out = String::from("# Written by the lab when it is up.\n");
     out.push_str("estate: v1\nname: lab\nproduction: false\nsites:\n");
     for site in SITES {
         write_site(&mut out, directory, lines, at, site);

@@ -114,9 +114,9 @@ enum Phase {
 }
 
 impl Port {
-    /// Reserves an ephemeral port on loopback. Must be called within a runtime.
-    pub(super) fn reserve(handler: Handler) -> io::Result<Self> {
-        let reserved = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    /// Reserves this port on loopback; 0: an ephemeral one. Must be called within a runtime.
+    pub(super) fn reserve(handler: Handler, number: u16) -> io::Result<Self> {
+        let reserved = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, number)))?;
         let address = reserved.local_addr()?;
         Ok(Self { address, _reserved: reserved, handler, running: Mutex::new(None) })
     }
@@ -308,7 +308,7 @@ mod tests {
                 Reply::text(200, call.path)
             })
         });
-        let port = Arc::new(Port::reserve(handler).unwrap());
+        let port = Arc::new(Port::reserve(handler, 0).unwrap());
         port.start().await.unwrap();
         let url = port.url();
         let slow = tokio::spawn({

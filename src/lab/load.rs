@@ -14,11 +14,13 @@ mod relying;
 
 pub(super) use record::{Acknowledged, ApiCall, Tally, files};
 
+use super::home::Home;
 use super::http::LOAD_HEADER;
 use super::{Link, Options, state};
 use crate::net::{self, Ask, NetError};
 use anyhow::{Context as _, Result, bail};
 use record::Recorder;
+use rustix::process::{Pid, getppid};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,6 +30,9 @@ use tokio::sync::watch;
 
 /// A question that takes longer went unanswered.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long those of the lab before have to leave.
+const LEAVE: Duration = Duration::from_secs(15);
 
 /// Where clients are sent, as of a version of the control's map.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,6 +58,9 @@ struct Clients {
     addresses: BTreeMap<String, String>,
     serving: watch::Receiver<Serving>,
     record: Mutex<Recorder>,
+    home: Home,
+    /// The process that started this one: the lab.
+    parent: Option<Pid>,
 }
 
 impl Clients {
@@ -60,6 +68,12 @@ impl Clients {
     async fn ask(&self, mut ask: Ask) -> Result<net::Reply, NetError> {
         ask.headers.push((LOAD_HEADER.to_owned(), "load".to_owned()));
         net::fetch(&ask.within(TIMEOUT)).await
+    }
+
+    /// Keeps what was seen; in no directory but the one that it was begun in.
+    fn keep(&self) -> Result<()> {
+        self.home.ensure_ours()?;
+        state::lock(&self.record).keep()
     }
 
     /// Where clients are sent at this very moment.
@@ -77,12 +91,14 @@ pub fn main(directory: &Path) -> Result<()> {
     // As in `serve`: it outlives the terminal and the runner.
     let _ = rustix::process::setsid();
     let directory = directory.canonicalize()?;
+    // Clients of a lab that died before leave within a moment.
+    let home = Home::take_as(&directory, "load.lock", LEAVE)?;
     let options: Options = state::read_json(&directory.join("options.json"))?;
     let link = wait_for_link(&directory)?;
     let record = Recorder::open(&directory)?;
     // One thread: the load is to leave the machine to what is rehearsed.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(&directory, link, options, record))
+    runtime.block_on(run(&directory, link, options, record, home))
 }
 
 /// The lab starts its load a moment before it calls itself ready.
@@ -97,7 +113,13 @@ fn wait_for_link(directory: &Path) -> Result<Link> {
     }
 }
 
-async fn run(directory: &Path, link: Link, options: Options, record: Recorder) -> Result<()> {
+async fn run(
+    directory: &Path,
+    link: Link,
+    options: Options,
+    record: Recorder,
+    home: Home,
+) -> Result<()> {
     #[derive(Deserialize)]
     struct State {
         addresses: BTreeMap<String, String>,
@@ -107,8 +129,8 @@ async fn run(directory: &Path, link: Link, options: Options, record: Recorder) -
     let reply = net::fetch(&ask).await.context("asking the lab for its addresses")?;
     let State { addresses } = serde_json::from_slice(&reply.body)?;
     let (told, serving) = watch::channel(Serving::default());
-    let clients =
-        Arc::new(Clients { link, options, addresses, serving, record: Mutex::new(record) });
+    let (record, parent) = (Mutex::new(record), getppid());
+    let clients = Arc::new(Clients { link, options, addresses, serving, record, home, parent });
     let first = clients.serving_now().await.context("asking where clients are sent")?;
     told.send_replace(first);
     let relying = relying::Parties::new(directory, &clients)?;
@@ -121,11 +143,11 @@ async fn run(directory: &Path, link: Link, options: Options, record: Recorder) -
         () = partners::run(&clients) => Ok(()),
     };
     // Whatever ended it: what was seen is kept.
-    state::lock(&clients.record).keep()?;
+    clients.keep()?;
     failed
 }
 
-/// Follows the serving map; returns when the lab ends, or is gone for 5 s.
+/// Follows the serving map; returns when the lab ends, has died, or is gone for 5 s.
 async fn follow(clients: &Clients, told: watch::Sender<Serving>) {
     let mut silent_since = None;
     loop {
@@ -139,6 +161,8 @@ async fn follow(clients: &Clients, told: watch::Sender<Serving>) {
                     told.send_replace(map);
                 }
             }
+            // It died. One that comes up in its place brings its own clients.
+            Err(_) if getppid() != clients.parent => return,
             Err(_) => {
                 let since = *silent_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > Duration::from_secs(5) {
@@ -155,7 +179,7 @@ async fn keep(clients: &Clients) -> Result<()> {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     loop {
         every.tick().await;
-        if let Err(error) = state::lock(&clients.record).keep() {
+        if let Err(error) = clients.keep() {
             bail!("the witness cannot write down what it saw: {error:#}");
         }
     }

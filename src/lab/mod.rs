@@ -13,6 +13,8 @@
 //! | file | what |
 //! |---|---|
 //! | `lab.json` | the [`Link`]; renamed into place when all is ready, removed at the end |
+//! | `lab.lock` | who lives here: one lab at a time; `load.lock`: its clients |
+//! | `ports.json` | the addresses, so that a lab comes up again at the same ones |
 //! | `estate.yaml`, `*.pem` | what a plan is bound to; [`place_estate`] copies them |
 //! | `db/SITE/LINE.db` | the databases |
 //! | `hosts/SITE/HOST/` | the hosts' own commands |
@@ -27,9 +29,11 @@ mod der;
 mod edge;
 mod estate;
 mod fault;
+mod home;
 mod hosts;
 mod http;
 mod judge;
+mod life;
 pub mod load;
 mod ocsp;
 mod orders;
@@ -41,18 +45,19 @@ pub mod witness;
 mod world;
 
 pub use fault::faults;
+pub use home::Tenant;
+pub use life::{again, down, is_used, refuse_living, tenant, up};
 pub use state::{Deed, read_deeds};
 
 use crate::net::{self, Ask, NetError, Reply};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hyper::Method;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const SITES: [&str; 2] = ["from", "to"];
 const ROLES: [&str; 2] = ["writer", "crl-signer"];
@@ -135,90 +140,6 @@ impl Link {
         );
         state::read_json(&path)
     }
-}
-
-/// Starts a lab in `directory` and waits until it is ready. A lab that was here before is brought up
-/// again with its databases, keys and state; its addresses are new.
-///
-/// Blocks; seconds, for large databases.
-///
-/// # Errors
-/// One is up there already, or the new one did not get ready: with the end of its log.
-pub fn up(directory: &Path, options: &Options) -> Result<Link> {
-    fs::create_dir_all(directory)
-        .with_context(|| format!("making the lab's directory `{}`", directory.display()))?;
-    let directory = directory.canonicalize()?;
-    if let Ok(link) = Link::read(&directory)
-        && status(&directory).is_ok()
-    {
-        bail!(
-            "a lab is up in `{}` already, at {}\n\nhint: end it with `cutover lab down`",
-            directory.display(),
-            link.control
-        );
-    }
-    remove(&directory.join("lab.json"))?;
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe().context("finding this program's file")?,
-    };
-    let options = Options { program: Some(program.clone()), ..options.clone() };
-    write_whole(&directory.join("options.json"), &serde_json::to_vec_pretty(&options)?)?;
-    let log_path = directory.join("serve.log");
-    let log = File::create(&log_path)?;
-    let mut child = Command::new(&program)
-        .args(["lab", "serve"])
-        .arg(&directory)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("starting `{} lab serve`", program.display()))?;
-    let until = Instant::now() + Duration::from_secs(120);
-    loop {
-        if let Ok(link) = Link::read(&directory) {
-            return Ok(link);
-        }
-        let ended = child.try_wait()?;
-        if ended.is_some() || Instant::now() > until {
-            // What it said is the best that can be told; it may be nothing.
-            let said = fs::read_to_string(&log_path).unwrap_or_default();
-            let tail = said.lines().rev().take(5).collect::<Vec<_>>();
-            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("; ");
-            let how = ended.map_or("is not ready after 2 minutes".to_owned(), |status| {
-                format!("ended with {status}")
-            });
-            bail!("the lab in `{}` {how}: {tail}", directory.display());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Ends a lab; its files stay. Blocks until it is gone.
-///
-/// # Errors
-/// No lab is up there, or it does not end within 15 s.
-pub fn down(directory: &Path) -> Result<()> {
-    let link = Link::read(directory)?;
-    let request =
-        Ask::with_body(Method::POST, format!("{}/shutdown", link.control), "text/plain", "");
-    match ask(request) {
-        Ok(_) | Err(NetError::Lost(_)) => {}
-        // Nobody is there: a lab that was killed leaves its link.
-        Err(NetError::Connect(_)) => return remove(&directory.join("lab.json")),
-        Err(error) => bail!("the lab at {} does not answer: {error}", link.control),
-    }
-    let until = Instant::now() + Duration::from_secs(15);
-    while directory.join("lab.json").exists() {
-        ensure!(
-            Instant::now() < until,
-            "the lab in `{}` (process {}) does not end",
-            directory.display(),
-            link.pid
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }
 
 /// What a lab that is up says of itself: addresses, what is switched how, versions, faults.

@@ -6,6 +6,7 @@
 use super::ca::{self, Authority, Wanted};
 use super::control::Control;
 use super::edge::Edge;
+use super::home::Home;
 use super::http::{Call, Handler, Port};
 use super::ocsp::Responder;
 use super::store::{self, Sentinels, Size};
@@ -14,7 +15,7 @@ use super::{HOSTS, Link, Options, SITES, der, estate, hosts, now_ms, orders, sta
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -23,6 +24,12 @@ use tokio::process::{Child, Command};
 
 /// How long the clients have to write down what they saw.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Between two looks at directory, clients and idleness.
+const LOOK: Duration = Duration::from_millis(200);
+/// So often are dead clients started again; what fails each time is not tried for ever.
+const RESTARTS: u32 = 10;
+/// The control API's name among the addresses.
+const CONTROL: &str = "control";
 
 type Ports = BTreeMap<(&'static str, &'static str), Arc<Port>>;
 
@@ -36,68 +43,81 @@ pub fn main(directory: &Path) -> Result<()> {
     // shell has put into the background already.
     let _ = rustix::process::setsid();
     let directory = directory.canonicalize()?;
-    let lock = File::create(directory.join("lab.lock"))?;
-    if lock.try_lock().is_err() {
-        bail!("another process serves the lab in `{}`", directory.display());
-    }
+    let home = Arc::new(Home::take(&directory)?);
     let options: Options = state::read_json(&directory.join("options.json"))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
-    runtime.block_on(serve(&directory, options))
+    runtime.block_on(serve(&directory, options, home))
 }
 
-async fn serve(directory: &Path, options: Options) -> Result<()> {
+async fn serve(directory: &Path, options: Options, home: Arc<Home>) -> Result<()> {
     let making = (directory.to_owned(), options.clone());
     let authorities =
         tokio::task::spawn_blocking(move || make_authorities(&making.0, &making.1)).await??;
     let sentinels: BTreeMap<String, Serials> = serials(directory, &authorities)?;
     let making = (directory.to_owned(), options.clone(), sentinels.clone());
     tokio::task::spawn_blocking(move || make_databases(&making.0, &making.1, &making.2)).await??;
-    let world = Arc::new(World::new(directory.to_owned(), options, authorities)?);
+    let world = Arc::new(World::new(directory.to_owned(), options, authorities, home)?);
     // The first lists are signed before anybody can ask for them.
     let signing = Arc::clone(&world);
     tokio::task::spawn_blocking(move || {
         signing.options.lines.iter().try_for_each(|line| signing.sign(line))
     })
     .await??;
-    let (ports, edges) = make_ports(&world).await?;
-    let control = control_port(&world, ports.clone(), edges)?;
+    let mut numbers = Numbers::read(directory)?;
+    let (ports, edges) = make_ports(&world, &mut numbers)?;
+    let control = control_port(&world, ports.clone(), edges, &mut numbers)?;
+    for ((site, host), port) in &ports {
+        port.start()
+            .await
+            .with_context(|| taken(&format!("{site}/{host}"), port.address.port()))?;
+    }
+    numbers.keep()?;
     for site in SITES {
         orders::start_workers(&world, site)?;
     }
     orders::start_signer(&world)?;
-    control.start().await?;
+    control.start().await.with_context(|| taken(CONTROL, control.address.port()))?;
     let link = write_files(&world, &ports, &control.url(), &sentinels)?;
     let mut load = start_load(&world)?;
     // What making it took is no idleness.
     world.touch();
     super::write_whole(&directory.join("lab.json"), &serde_json::to_vec_pretty(&link)?)?;
-    wait(&world).await?;
+    wait(&world, &mut load).await?;
     world.end();
     end_load(&mut load).await;
     for port in ports.values() {
         port.drain(Duration::from_millis(200)).await;
     }
     control.drain(Duration::from_millis(200)).await;
-    // The very last: who waits for the end waits for this.
+    if !world.home.is_ours() {
+        return Ok(());
+    }
     super::remove(&directory.join("lab.json"))
 }
 
-/// Until told to end, or nobody asked anything for too long.
-async fn wait(world: &World) -> Result<()> {
+/// Until told to end, or nobody asked anything for too long, or the directory was taken away. Clients
+/// that died are started again: a lab without its witness proves nothing.
+async fn wait(world: &World, load: &mut Option<Child>) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut ending = world.ending.subscribe();
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let limit = Duration::from_secs(world.options.idle_seconds);
+    let mut restarts = RESTARTS;
     loop {
         tokio::select! {
             _ = ending.wait_for(|ending| *ending) => return Ok(()),
             _ = terminated.recv() => return Ok(()),
             _ = interrupted.recv() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_secs(1)) => {
-                if world.idle() >= limit {
+            () = tokio::time::sleep(LOOK) => {
+                if world.idle() >= limit || !world.home.is_ours() {
                     return Ok(());
+                }
+                let died = load.as_mut().is_some_and(|load| !matches!(load.try_wait(), Ok(None)));
+                if died && restarts > 0 {
+                    restarts -= 1;
+                    *load = start_load(world)?;
                 }
             }
         }
@@ -181,24 +201,61 @@ fn make_databases(
     })
 }
 
-/// Reserves and starts the port of every host, edges last: they need the others' addresses.
-async fn make_ports(world: &Arc<World>) -> Result<(Ports, BTreeMap<&'static str, Arc<Edge>>)> {
+/// The ports that a lab has had: it comes up again at the same ones, and a run that knows its
+/// addresses goes on.
+struct Numbers {
+    path: PathBuf,
+    ports: BTreeMap<String, u16>,
+}
+
+impl Numbers {
+    fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join("ports.json");
+        let ports = if path.exists() { state::read_json(&path)? } else { BTreeMap::new() };
+        Ok(Self { path, ports })
+    }
+
+    fn reserve(&mut self, name: &str, handler: Handler) -> Result<Port> {
+        let wanted = self.ports.get(name).copied().unwrap_or(0);
+        let port = Port::reserve(handler, wanted).with_context(|| taken(name, wanted))?;
+        self.ports.insert(name.to_owned(), port.address.port());
+        Ok(port)
+    }
+
+    fn keep(&self) -> Result<()> {
+        super::write_whole(&self.path, &serde_json::to_vec_pretty(&self.ports)?)
+    }
+}
+
+fn taken(name: &str, number: u16) -> String {
+    if number == 0 {
+        return format!("no port is to be had for `{name}`");
+    }
+    format!(
+        "port {number}, which `{name}` of this lab has, cannot be had (`ss -anp 'sport = :{number}'` \
+         shows who has it): free it, or remove `ports.json` for a lab at other addresses"
+    )
+}
+
+/// Reserves the port of every host, edges last: they need the others' addresses.
+fn make_ports(
+    world: &Arc<World>,
+    numbers: &mut Numbers,
+) -> Result<(Ports, BTreeMap<&'static str, Arc<Edge>>)> {
     let (mut ports, mut edges) = (Ports::new(), BTreeMap::new());
     for site in SITES {
         let mut behind = BTreeMap::new();
         for (host, ..) in HOSTS {
             let Some(handler) = handler(world, site, host)? else { continue };
-            let port = Arc::new(Port::reserve(handler)?);
+            let port = Arc::new(numbers.reserve(&format!("{site}/{host}"), handler)?);
             behind.insert(host, port.url());
             ports.insert((site, host), port);
         }
         let edge = Arc::new(Edge::new(Arc::clone(world), site, behind));
         edges.insert(site, Arc::clone(&edge));
         let handler: Handler = Arc::new(move |call| Box::pin(Arc::clone(&edge).answer(call)));
-        ports.insert((site, "edge-1"), Arc::new(Port::reserve(handler)?));
-    }
-    for port in ports.values() {
-        port.start().await?;
+        let port = Arc::new(numbers.reserve(&format!("{site}/edge-1"), handler)?);
+        ports.insert((site, "edge-1"), port);
     }
     Ok((ports, edges))
 }
@@ -239,6 +296,7 @@ fn control_port(
     world: &Arc<World>,
     ports: Ports,
     edges: BTreeMap<&'static str, Arc<Edge>>,
+    numbers: &mut Numbers,
 ) -> Result<Port> {
     let upgrades = SITES
         .iter()
@@ -252,7 +310,7 @@ fn control_port(
         faults_made: AtomicU64::new(0),
     });
     let handler: Handler = Arc::new(move |call| Box::pin(Arc::clone(&control).answer(call)));
-    Ok(Port::reserve(handler)?)
+    numbers.reserve(CONTROL, handler)
 }
 
 /// The estate, the hosts' commands, the certificates.
@@ -302,7 +360,7 @@ fn write_files(
     })
 }
 
-fn program(options: &Options) -> Result<std::path::PathBuf> {
+fn program(options: &Options) -> Result<PathBuf> {
     match &options.program {
         Some(program) => Ok(program.clone()),
         None => std::env::current_exe().context("finding this program's file"),

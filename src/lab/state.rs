@@ -2,13 +2,14 @@
 //!
 //! Not known here: who switches, and what follows from it.
 
+use super::home::Home;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Locks, whoever panicked before: the lab's data are whole after every statement.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,13 +91,14 @@ pub(super) fn route_key(site: &str, route: &str, line: &str) -> String {
 
 /// The state and the file that it is kept in.
 pub(super) struct Kept {
+    home: Arc<Home>,
     path: PathBuf,
     state: Mutex<State>,
 }
 
 impl Kept {
     /// What is in the file, or a new lab's.
-    pub(super) fn open(directory: &Path, lines: &[String]) -> Result<Self> {
+    pub(super) fn open(directory: &Path, lines: &[String], home: Arc<Home>) -> Result<Self> {
         let path = directory.join("state.json");
         let mut state = State::new(lines);
         if path.exists() {
@@ -109,7 +111,7 @@ impl Kept {
             state.signed_by = kept.signed_by;
         }
         super::write_whole(&path, &serde_json::to_vec_pretty(&state)?)?;
-        Ok(Self { path, state: Mutex::new(state) })
+        Ok(Self { home, path, state: Mutex::new(state) })
     }
 
     /// Looks.
@@ -123,6 +125,7 @@ impl Kept {
         let mut next = state.clone();
         let out = change(&mut next);
         if next != *state {
+            self.home.ensure_ours()?;
             super::write_whole(&self.path, &serde_json::to_vec_pretty(&next)?)?;
             *state = next;
         }
@@ -167,12 +170,7 @@ impl Deeds {
             counts.insert((deed.deed, deed.place), deed.count);
         }
         let path = directory.join("deeds.jsonl");
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("opening `{}`", path.display()))?;
-        Ok(Self { inner: Mutex::new((file, counts)) })
+        Ok(Self { inner: Mutex::new((open_lines(&path)?, counts)) })
     }
 
     /// Adds a deed.
@@ -201,6 +199,24 @@ pub fn read_deeds(directory: &Path) -> Result<Vec<Deed>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
+/// Opens a file of lines to append to. A line that a dying process left half written is ended first:
+/// the next one is not to be lost with it.
+pub(super) fn open_lines(path: &Path) -> Result<File> {
+    let open = || -> std::io::Result<File> {
+        let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        let mut last = [b'\n'];
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        if last != [b'\n'] {
+            file.write_all(b"\n")?;
+        }
+        Ok(file)
+    };
+    open().with_context(|| format!("opening `{}`", path.display()))
+}
+
 /// Reads a JSON file.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
@@ -215,18 +231,43 @@ mod tests {
     fn state_and_counts_outlive_the_process() {
         let directory = tempfile::tempdir().unwrap();
         let lines = vec!["geotrust".to_owned()];
-        let kept = Kept::open(directory.path(), &lines).unwrap();
+        let home = Arc::new(Home::take(directory.path()).unwrap());
+        let kept = Kept::open(directory.path(), &lines, Arc::clone(&home)).unwrap();
         assert_eq!(kept.see(|state| state.holders("writer", "geotrust")), ["from"]);
         kept.change(|state| state.roles.insert(role_key("writer", "from", "geotrust"), false))
             .unwrap();
-        let again = Kept::open(directory.path(), &lines).unwrap();
+        let again = Kept::open(directory.path(), &lines, home).unwrap();
         assert!(again.see(|state| state.holders("writer", "geotrust")).is_empty());
         for _ in 0..2 {
             let deeds = Deeds::open(directory.path()).unwrap();
             deeds.add("role.fence", "writer@from/geotrust", true, "").unwrap();
+            // Killed in the middle of the next one.
+            lock(&deeds.inner).0.write_all(b"{\"at\":17,").unwrap();
         }
         let counts: Vec<_> =
             read_deeds(directory.path()).unwrap().iter().map(|deed| deed.count).collect();
         assert_eq!(counts, [1, 2]);
+    }
+
+    #[test]
+    fn a_lab_writes_no_state_into_a_directory_that_was_made_anew() {
+        let around = tempfile::tempdir().unwrap();
+        let place = around.path().join("lab");
+        let lines = vec!["geotrust".to_owned()];
+        let open = || {
+            fs::create_dir(&place).unwrap();
+            let home = Arc::new(Home::take(&place).unwrap());
+            Kept::open(&place, &lines, home).unwrap()
+        };
+        let old = open();
+        fs::remove_dir_all(&place).unwrap();
+        let new = open();
+        let fence = |kept: &Kept| {
+            kept.change(|state| state.roles.insert(role_key("writer", "from", "geotrust"), false))
+        };
+        assert!(fence(&old).is_err());
+        let state: State = read_json(&place.join("state.json")).unwrap();
+        assert_eq!(state, State::new(&lines));
+        fence(&new).unwrap();
     }
 }

@@ -5,6 +5,7 @@
 use super::ca::Authority;
 use super::crl::{self, List};
 use super::fault::{Fault, Kind, Lie, Place};
+use super::home::Home;
 use super::state::{Deeds, Kept, lock};
 use super::store::{self, Reader};
 use super::{Options, SITES, now_ms};
@@ -25,6 +26,8 @@ const CADENCE: i64 = 86_400;
 pub(super) struct World {
     /// Its directory.
     pub(super) directory: PathBuf,
+    /// Whether that is still this lab's.
+    pub(super) home: Arc<Home>,
     /// How it was wanted.
     pub(super) options: Options,
     /// A line's authority each.
@@ -74,10 +77,11 @@ impl World {
         directory: PathBuf,
         options: Options,
         authorities: Vec<Arc<Authority>>,
+        home: Arc<Home>,
     ) -> Result<Self> {
         let (mut readers, mut writers) = (BTreeMap::new(), BTreeMap::new());
         let (mut signers, mut lists) = (BTreeMap::new(), BTreeMap::new());
-        let state = Kept::open(&directory, &options.lines)?;
+        let state = Kept::open(&directory, &options.lines, Arc::clone(&home))?;
         for line in &options.lines {
             let mut signer = Signer::default();
             for site in SITES {
@@ -97,6 +101,7 @@ impl World {
         Ok(Self {
             deeds: Deeds::open(&directory)?,
             directory,
+            home,
             options,
             authorities,
             state,
@@ -165,6 +170,7 @@ impl World {
             writer.held = None;
             return Ok(None);
         }
+        self.home.ensure_ours()?;
         let inode = std::fs::metadata(&writer.path)
             .with_context(|| format!("`{}`", writer.path.display()))?
             .ino();
@@ -256,6 +262,7 @@ impl World {
         let this_update = now.max(last.map_or(0, |list| list.this_update));
         let list = crl::sign(authority, &rows, number, this_update, this_update + crl::LIFE)?;
         let path = self.directory.join("crl").join(format!("{line}.crl"));
+        self.home.ensure_ours()?;
         super::write_whole(&path, &list.body)?;
         lock(&self.lists).insert(line.to_owned(), Arc::new(list));
         signer.seen = Some((site, version));

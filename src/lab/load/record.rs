@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -219,11 +219,7 @@ struct Bounded {
 
 impl Bounded {
     fn open(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("opening `{}`", path.display()))?;
+        let file = state::open_lines(path)?;
         let length = file.metadata()?.len();
         Ok(Self { out: BufWriter::new(file), length })
     }
