@@ -1,6 +1,12 @@
 //! The transition of 6 April 2019 on the embedded lab, small: the binary itself, real processes,
 //! sockets, databases and signatures.
 
+#![cfg(feature = "lab")]
+
+#[path = "rehearsal/kills.rs"]
+mod kills;
+#[path = "rehearsal/lab_life.rs"]
+mod lab_life;
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 mod space;
 
@@ -85,39 +91,6 @@ fn all_is_moved(summary: &Value) {
     clients_saw_nothing(summary);
 }
 
-/// What the lab's hosts and switches really did: deed and place to how often it changed something.
-fn deeds(space: &Space) -> BTreeMap<String, u64> {
-    let mut count = BTreeMap::new();
-    for deed in cutover::lab::read_deeds(&space.file("r/lab")).expect("a readable log of deeds") {
-        *count.entry(format!("{} {}", deed.deed, deed.place)).or_default() +=
-            u64::from(deed.changed);
-    }
-    count
-}
-
-/// Every effect of the plan came about once, and none was repeated, whatever happened to the runner.
-#[track_caller]
-fn effects_came_once(space: &Space) {
-    let deeds = deeds(space);
-    for host in ["to/ocsp-1", "to/ocsp-2", "to/edge-1", "to/orders-1", "to/db-1"] {
-        assert_eq!(deeds.get(&format!("host.upgrade {host}")), Some(&1), "{host} in {deeds:#?}");
-    }
-    for line in cutover::lab::LINES {
-        for deed in [
-            format!("role.fence writer@from/{line}"),
-            format!("role.promote writer@to/{line}"),
-            format!("edge.close from/order/{line}"),
-            format!("edge.open to/order/{line}"),
-            format!("provider.enable ocsp@to/ocsp-1/{line}"),
-            format!("provider.disable ocsp@from/ocsp-2/{line}"),
-        ] {
-            assert_eq!(deeds.get(&deed), Some(&1), "{deed} in {deeds:#?}");
-        }
-    }
-    let two = deeds.keys().find(|deed| deed.starts_with("violation"));
-    assert_eq!(two, None, "{deeds:#?}");
-}
-
 fn estate(space: &Space) -> Estate {
     let path = space.file("r/estate.yaml");
     let text = space.read("r/estate.yaml");
@@ -153,7 +126,6 @@ fn the_transition_runs_from_end_to_end_and_strangers_see_the_same() {
     let said = going.end().exits(0);
     let summary = said.json();
     all_is_moved(&summary);
-    effects_came_once(&space);
     assert!(!space.file("r/lab/lab.json").exists(), "the lab ended with its run");
     space.run(&["journal", "verify", "r"]).exits(0);
     let report = space.run(&["report", "r"]).exits(0).json();
@@ -378,53 +350,72 @@ fn the_last_step_before_the_point_of_no_return_rolls_back() {
     rolls_back("upgrade-ocsp[ocsp-2]=fail", "upgrade-ocsp[ocsp-2]");
 }
 
+/// The plan of the day but for what happens to a line whose transfer fails.
+const ROLLBACK_LINE: &str = include_str!("plans/rollback-line.yaml");
+
 #[test]
-fn a_line_that_fails_goes_back_alone_and_the_others_are_moved() {
-    let _alone = alone();
-    let retry = "    retry: { attempts: 3, backoff: 10s..2m }\n";
-    assert_eq!(PLAN.matches(retry).count(), 1);
-    let space = space(&PLAN.replace(retry, &format!("{retry}    on_failure: rollback-line\n")));
-    let _lab = Lab(&space);
-    let args = rehearse(&["--json", "--keep-lab", "--fault", "transfer[symantec]=fail"]);
-    let summary = space.run(&args).exits(3).json();
-    assert_eq!(summary["outcome"], "partly_rolled_back", "{summary:#}");
-    assert_eq!(summary["lines"]["moved"], 5, "{summary:#}");
-    clients_saw_nothing(&summary);
-    orders_flow(&space, "from", "symantec");
-    let estate = estate(&space);
-    let new = estate.sites["to"].edge.as_ref().expect("an edge");
-    let url = format!("{}{}", new.url, new.routes["order"].replace("{line}", "symantec"));
-    assert_eq!(curl(&url), "404", "symantec is not open at the new site");
+fn the_variant_differs_from_the_plan_in_these_lines_only() {
+    let head = ROLLBACK_LINE.lines().take_while(|line| line.starts_with('#')).count();
+    let mut ours = ROLLBACK_LINE.lines().skip(head);
+    let theirs = PLAN.lines().skip_while(|line| line.starts_with('#'));
+    let mut retry_seen = false;
+    for line in theirs {
+        let wanted = line.replace("notice: notices/", "notice: ../../plans/notices/");
+        assert_eq!(ours.next(), Some(wanted.as_str()), "instead of `{line}`");
+        if line.trim_start().starts_with("retry: ") {
+            assert!(!retry_seen, "one step alone says `retry`: the transfer");
+            retry_seen = true;
+            assert_eq!(ours.next(), Some("    on_failure: rollback-line"));
+        }
+    }
+    assert_eq!(ours.next(), None);
+    assert!(retry_seen);
 }
 
 #[test]
-fn a_runner_killed_at_any_record_resumes_to_the_same_end() {
+fn a_line_that_fails_goes_back_alone_and_the_others_are_moved() {
     let _alone = alone();
-    let times: u64 =
-        std::env::var("CUTOVER_KILLS").ok().map_or(5, |n| n.parse().expect("a number"));
-    let seed: u64 = std::env::var("CUTOVER_SEED").ok().map_or(1, |n| n.parse().expect("a number"));
-    // An undisturbed run has about so many records; a later one is never reached.
-    let records = 330;
-    let mut draw = fastrand::Rng::with_seed(seed);
-    for round in 0..times {
-        let at = draw.u64(3..records);
-        let space = space(PLAN);
-        let _lab = Lab(&space);
-        let fault = format!("runner=kill@{at}");
-        let said = space.run(&rehearse(&["--json", "--fault", &fault]));
-        let (said, killed) = match said.code {
-            0 => (said, false),
-            _ => (space.run(&["resume", "r", "--json"]).exits(0), true),
-        };
-        assert!(killed, "round {round}: the runner is killed at record {at}");
-        let summary = said.json();
-        assert_eq!(summary["outcome"], "completed", "killed at {at}: {summary:#}");
-        assert_eq!(summary["lines"]["moved"], 6, "killed at {at}: {summary:#}");
-        assert_eq!(summary["rows"]["differences"], 0, "killed at {at}: {summary:#}");
-        clients_saw_nothing(&summary);
-        effects_came_once(&space);
-        space.run(&["journal", "verify", "r"]).exits(0);
+    // Where it lies: its notices are named from there.
+    let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans/rollback-line.yaml");
+    let space = Space::new();
+    let _lab = Lab(&space);
+    let mut args = rehearse(&["--json", "--keep-lab", "--fault", "transfer[symantec]=fail"]);
+    args[1] = plan.to_str().expect("a path in UTF-8");
+    let mut going = space.start(&args);
+    until_ended(&mut going, "done", "fence-old-writer[symantec]");
+    let then = rows(&space, "from", "symantec");
+    let summary = going.end().exits(3).json();
+    assert_eq!(summary["outcome"], "partly_rolled_back", "{summary:#}");
+    assert_eq!(summary["lines"]["moved"], 5, "{summary:#}");
+    assert_eq!(summary["rows"]["differences"], 0, "{summary:#}");
+    clients_saw_nothing(&summary);
+    old_site_is_whole(&space, "symantec", &then);
+    orders_flow(&space, "from", "symantec");
+    for line in cutover::lab::LINES {
+        let (open, closed) = if line == "symantec" { ("from", "to") } else { ("to", "from") };
+        assert_ne!(curl(&order_route(&space, open, line)), "404", "{line} is open at {open}");
+        assert_eq!(curl(&order_route(&space, closed, line)), "404", "{line} at {closed}");
     }
+    // Served at the old site alone: the others' providers are at the new one.
+    let status = space.run(&["lab", "status", "r/lab"]).exits(0).json();
+    for (line, at) in [("symantec", "from"), ("geotrust", "to")] {
+        for site in ["from", "to"] {
+            for provider in ["ocsp", "crl"] {
+                let key = format!("{provider}@{site}/{provider}-1/{line}");
+                assert_eq!(status["state"]["providers"][&key], site == at, "{key}");
+            }
+            for role in ["writer", "crl-signer"] {
+                let key = format!("{role}@{site}/{line}");
+                assert_eq!(status["state"]["roles"][&key], site == at, "{key}");
+            }
+        }
+    }
+    notices_went_out_once(&space);
+}
+
+fn order_route(space: &Space, site: &str, line: &str) -> String {
+    let edge = estate(space).sites[site].edge.clone().expect("an edge");
+    format!("{}{}", edge.url, edge.routes["order"].replace("{line}", line))
 }
 
 #[test]
