@@ -91,6 +91,21 @@ pub async fn settle_leftovers(step_attempts_dir: &Path) -> io::Result<Vec<Leftov
     Ok(found)
 }
 
+/// Who of an attempt still runs after its group was killed: whoever left the group before. Looked for
+/// until nobody is left, half a second at most: the killed take a moment to die.
+pub(super) async fn survivors(directory: &Path) -> Vec<i32> {
+    let mut left = Vec::new();
+    for _ in 0..10 {
+        left = members(directory, None).iter().map(|member| member.pid).collect();
+        if left.is_empty() {
+            return left;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    tracing::warn!("{}: outside of the command's group and alive: {left:?}", directory.display());
+    left
+}
+
 /// Directories with an intent and no status.
 fn unended(directory: &Path, depth: usize, open: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {

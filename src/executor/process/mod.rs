@@ -71,6 +71,8 @@ pub(crate) struct Ran {
     pub(crate) exit: Exit,
     stdout: Kept,
     stderr: Kept,
+    /// Of a command that was ended: processes of it that had left its group and still run.
+    survivors: Vec<i32>,
 }
 
 /// Carries out `run:`.
@@ -190,6 +192,13 @@ impl Ran {
     /// The failure, with the last thing that the command said about it.
     fn failure(&self, kind: FailureKind, what: String) -> Failure {
         let mut chain = vec![what];
+        if !self.survivors.is_empty() {
+            // Not ended: it may be the very service that the command was to start.
+            chain.push(format!(
+                "it left processes outside of its group, which still run: {:?}",
+                self.survivors
+            ));
+        }
         chain.extend(self.stderr.last_line().or_else(|| self.stdout.last_line()));
         Failure { kind, chain }
     }
@@ -247,8 +256,12 @@ pub(crate) async fn execute(
         }
         exit
     };
+    let survivors = match exit {
+        Exit::Cut(_) => leftover::survivors(&directory).await,
+        _ => Vec::new(),
+    };
     leftover::record_end(&directory, exit);
-    Ok(Ran { exit, stdout: out.finish(), stderr: err.finish() })
+    Ok(Ran { exit, stdout: out.finish(), stderr: err.finish(), survivors })
 }
 
 fn start(command: &Command<'_>, directory: &Path, context: &Context) -> Result<Child, Failure> {

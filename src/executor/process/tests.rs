@@ -287,3 +287,24 @@ async fn a_dropped_attempt_leaves_nobody() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn who_left_the_group_is_named_when_the_command_is_ended() {
+    let bench = Bench::new();
+    // Forked twice, in a session of its own.
+    let text = "(setsid sh -c 'echo $$ > away; exec sleep 600' &) ; while [ ! -s away ]; do :; done; sleep 600";
+    let failure = unknown(bench.deed(Ask::Perform, script(text), Some(3000)).await);
+    let pid = fs::read_to_string(bench.directory.path().join("away")).expect("it went away");
+    let pid = pid.trim();
+    assert_eq!(failure.kind, FailureKind::TimedOut);
+    assert!(failure.to_string().contains(pid), "`{pid}` is not named: {failure}");
+    assert!(lives(pid), "it may be what the command was to start");
+    std::process::Command::new("kill").args(["-9", pid]).status().expect("ours");
+    while lives(pid) {
+        tokio::task::yield_now().await;
+    }
+    // Who stayed in the group is gone, and nobody is named.
+    let failure =
+        unknown(bench.deed(Ask::Perform, script("sleep 600 & sleep 600"), Some(300)).await);
+    assert!(!failure.to_string().contains("group"), "{failure}");
+}
