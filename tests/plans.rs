@@ -96,19 +96,19 @@ mod the_move {
 
     #[test]
     fn needs_the_new_ocsp_up_before_the_old_is_disabled() {
-        let told = without(&[(
-            "    needs: [{ all: enable-ocsp }]    # all of its instances, not the paired one\n",
-            "    needs: [verify]\n",
-        )]);
+        let told = without(&[
+            (
+                "    needs: [{ all: enable-ocsp }]    # all of its instances, not the paired one\n",
+                "    needs: [verify]\n",
+            ),
+            ("    needs: [disable-old-ocsp]\n", "    needs: [disable-old-ocsp, enable-ocsp]\n"),
+        ]);
         insta::assert_snapshot!(told);
     }
 
     #[test]
     fn needs_the_old_ocsp_not_drained() {
-        let told = without(&[(
-            "  disable-old-ocsp:\n",
-            "  drain-old-ocsp:\n    kind: drain\n    do: { provider.disable: { provider: \"ocsp@from/ocsp-1\" } }\n\n  disable-old-ocsp:\n",
-        )]);
+        let told = without(&[("  disable-old-ocsp:\n", "  disable-old-ocsp:\n    kind: drain\n")]);
         insta::assert_snapshot!(told);
     }
 

@@ -8,6 +8,7 @@ mod every;
 mod oracle;
 mod people;
 mod present;
+mod proved;
 mod rules;
 mod skip;
 mod story;

@@ -97,6 +97,7 @@ impl<'a> Sim<'a> {
         self.follow();
         let record = self.tale.journal.last().expect("just written");
         self.oracle.judge(&before, record, &self.tale.run, &self.world);
+        crate::proved::judge(&before, record, &self.tale.run);
         self.meet(&before);
     }
 

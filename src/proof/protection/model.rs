@@ -25,10 +25,6 @@ struct Group {
 }
 
 impl Model {
-    #[allow(
-        dead_code,
-        reason = "for the proof from a present state, which has one subject at a time"
-    )]
     pub(in crate::proof) fn of(graph: &Graph, subject: &Subject) -> Result<Self, Vec<Fault>> {
         Self::with(graph, subject, &Order::of(graph, &subject.steps()))
     }

@@ -87,10 +87,6 @@ fn write(graph: &Graph, orders: &mut [Order<'_>], carried: &mut [u64]) {
 
 impl<'g> Order<'g> {
     /// The order of these steps (ascending by id).
-    #[allow(
-        dead_code,
-        reason = "for the proof from a present state, which has one subject at a time"
-    )]
     pub(super) fn of(graph: &'g Graph, steps: &[StepId]) -> Self {
         let mut orders = orders(graph, &[steps.to_vec()], FEW);
         orders.pop().expect("BUG: an order for each set")
