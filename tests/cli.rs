@@ -123,6 +123,35 @@ steps:
 }
 
 #[test]
+fn a_step_that_was_skipped_stays_out_when_the_run_is_taken_up_again() {
+    let space = Space::new();
+    space.write(
+        "p.yaml",
+        r#"
+cutover: v1
+name: skip
+steps:
+  a: { run: [sh, -c, "test -e ready && echo a >> log"], undo: { none: nothing } }
+  b: { needs: [a], run: [sh, -c, "echo build 7; echo b >> log"], outputs: { n: "build ([0-9]+)" }, undo: { none: nothing } }
+  c: { needs: [b], run: [sh, -c, "echo c >> log"], undo: { none: nothing } }
+  d: { needs: [b], run: [echo, "${{ steps.b.outputs.n }}"], undo: { none: nothing } }
+"#,
+    );
+    space.run(&["run", "p.yaml", "--run", "r"]).exits(4).says("a");
+    // Nobody runs it now: what people ask is recorded all the same.
+    space.run(&["skip", "r", "a", "--reason", "no"]).exits(2).says("has begun");
+    space.run(&["skip", "r", "b", "--reason", "no"]).exits(2).says("looks up an output of `b`");
+    space.run(&["skip", "r", "d", "--reason", "not today"]).exits(0);
+    space.run(&["skip", "r", "b", "--reason", "not today"]).exits(0);
+    space.run(&["skip", "r", "b", "--reason", "again"]).exits(2).says("out already");
+    space.write("ready", "");
+    space.run(&["retry", "r", "a"]).exits(0).says("`cutover resume` acts on it");
+    space.run(&["resume", "r"]).exits(0);
+    assert_eq!(space.read("log"), "a\nc\n");
+    space.run(&["journal", "verify", "r"]).exits(0);
+}
+
+#[test]
 fn a_killed_runner_resumes_and_no_finished_step_runs_twice() {
     let space = Space::new();
     space.write(

@@ -1,4 +1,5 @@
-//! What people ask of a run from any terminal, over its socket.
+//! What people ask of a run from any terminal: over its socket, or, when no runner has it now, straight
+//! into its journal.
 
 use super::args::{Answer, Approve, Done, Fail, OneStep, Reasoned, Release, Rollback};
 use super::exit::Exit;
@@ -7,9 +8,11 @@ use super::target::run_dir;
 use crate::estate::Estate;
 use crate::event;
 use crate::event::Answer as Word;
+use crate::journal::replay;
 use crate::journal::rundir::RunDir;
 use crate::operator::client::{Client, ClientError};
 use crate::operator::protocol::{Ask, How, Refused, Reply};
+use crate::runner;
 use std::collections::BTreeMap;
 
 pub(super) fn hold(args: &Reasoned) -> Result<Exit, Problem> {
@@ -109,20 +112,38 @@ impl From<ClientError> for Problem {
     }
 }
 
+/// Records what is asked of a run that nobody runs now: a held run is answered before it is resumed.
+async fn without_runner(dir: &RunDir, what: &Ask) -> Result<Reply, Problem> {
+    let replayed = replay::read(dir)?;
+    let who = me(replayed.estate.as_deref()).await;
+    let asked = match what.clone().requests(&replayed.graph) {
+        Ok(asked) => asked,
+        Err(refusal) => return Ok(Reply::Refused(refusal.into())),
+    };
+    let (names, requests): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+    let answers = runner::record(dir, &who, requests).await?;
+    Ok(Reply::gathered(names.into_iter().zip(answers).collect()))
+}
+
 /// Asks the run's runner, and says what became of it once it is durable.
 fn ask(dir: &RunDir, what: &Ask) -> Result<Exit, Problem> {
     if dir.journal().symlink_metadata().is_err() {
         return Err(crate::journal::JournalError::Absent { directory: dir.path().into() }.into());
     }
-    let reply = super::runtime()?.block_on(async {
-        let mut client = Client::connect(dir).await?;
-        client.ask(what).await
+    let (reply, acts) = super::runtime()?.block_on(async {
+        match Client::connect(dir).await {
+            Ok(mut client) => Ok::<_, Problem>((client.ask(what).await?, "")),
+            Err(ClientError::NoRunner { .. }) => {
+                Ok((without_runner(dir, what).await?, "; `cutover resume` acts on it"))
+            }
+            Err(error) => Err(error.into()),
+        }
     })?;
     match reply {
         Reply::Ok { seq, steps, refused } => {
             let about =
                 if steps.is_empty() { String::new() } else { format!(" for {}", steps.join(", ")) };
-            super::out(&format!("recorded as {seq}{about}\n"));
+            super::out(&format!("recorded as {seq}{about}{acts}\n"));
             for one in refused {
                 super::err(&format!("warning: {}\n", refusal(&one)));
             }

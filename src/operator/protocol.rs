@@ -6,6 +6,7 @@ use crate::event::{Answer, Back, Request, StepId, Way};
 use crate::executor::Progress;
 use crate::graph::Graph;
 use crate::run::Refusal;
+use crate::runner::Answered;
 use serde::{Deserialize, Serialize};
 
 /// A line of a client may have so many bytes, its end included.
@@ -99,6 +100,35 @@ pub enum Reply {
     Progress(Vec<JobProgress>),
     /// The newest durable record.
     Durable(u64),
+}
+
+impl Reply {
+    /// One reply to an ask that was about several steps.
+    pub fn gathered(answers: Vec<(Option<String>, Answered)>) -> Self {
+        let (mut last, mut steps, mut refused) = (None, Vec::new(), Vec::new());
+        for (step, answer) in answers {
+            match answer {
+                Answered::Recorded(seq) => {
+                    last = Some(seq);
+                    steps.extend(step);
+                }
+                Answered::Refused(refusal) => refused.push(Refused { step, ..refusal.into() }),
+            }
+        }
+        match (last, refused.len()) {
+            (Some(seq), _) => Self::Ok { seq, steps, refused },
+            (None, 1) => Self::Refused(Refused { step: None, ..refused.remove(0) }),
+            (None, many) => {
+                let each: Vec<_> = refused
+                    .iter()
+                    .map(|no| format!("`{}`: {}", no.step.as_deref().unwrap_or("the run"), no.why))
+                    .collect();
+                let why = format!("refused for all {many} steps: {}", each.join("; "));
+                let hint = refused.into_iter().find_map(|no| no.hint);
+                Self::Refused(Refused { step: None, why, hint })
+            }
+        }
+    }
 }
 
 /// Why something cannot be had.

@@ -6,7 +6,7 @@
 use super::protocol::{Ask, JobProgress, LONGEST_LINE, Refused, Reply};
 use super::{SocketPath, person};
 use crate::event::Person;
-use crate::runner::{Answered, Door};
+use crate::runner::Door;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -142,28 +142,11 @@ async fn carry(ask: Ask, who: &Person, door: &Door) -> Reply {
         Ok(requests) => requests,
         Err(refusal) => return Reply::Refused(refusal.into()),
     };
-    let (mut last, mut steps, mut refused) = (None, Vec::new(), Vec::new());
+    let mut answers = Vec::new();
     for (step, request) in requests {
-        match door.ask(who.clone(), request).await {
-            Answered::Recorded(seq) => {
-                last = Some(seq);
-                steps.extend(step);
-            }
-            Answered::Refused(refusal) => refused.push(Refused { step, ..refusal.into() }),
-        }
+        answers.push((step, door.ask(who.clone(), request).await));
     }
-    match (last, refused.len()) {
-        (Some(seq), _) => Reply::Ok { seq, steps, refused },
-        (None, 1) => Reply::Refused(Refused { step: None, ..refused.remove(0) }),
-        (None, many) => {
-            let each: Vec<_> = refused
-                .iter()
-                .map(|no| format!("`{}`: {}", no.step.as_deref().unwrap_or("the run"), no.why))
-                .collect();
-            let why = format!("refused for all {many} steps: {}", each.join("; "));
-            Reply::Refused(Refused { step: None, why, hint: refused.remove(0).hint })
-        }
-    }
+    Reply::gathered(answers)
 }
 
 /// Tells a subscriber until it hangs up or the run has ended.

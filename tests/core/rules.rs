@@ -1,7 +1,45 @@
 //! One story for each rule of failure, hold and rollback; each fails when its rule is broken.
+//!
+//! The rules marked ◆ in sections 5 and 6 of the design, and the stories that go red when the rule is
+//! taken out of the core (each was taken out once, one at a time, and these told of it; the random
+//! stories and those of all small plans are beside them):
+//!
+//! | rule | taken out as | stories |
+//! |---|---|---|
+//! | rollback undoes every begun step | only the done ones | `rules::rollback_ends_running_steps_and_undoes_them_as_half_done` |
+//! | an undo waits for all begun steps that need its step | it does not | `rules::rollback_undoes_every_begun_step_in_reverse` |
+//! | after a failed undo what it needs stays done, others go on | it lets go of what it needs | `rules::a_failed_undo_blocks_only_what_it_needs` |
+//! | rollback-line undoes what needs the line, through others | only the line; not through what is out | `back::rollback_line_undoes_the_line_and_what_hangs_on_it`, `back::rollback_line_reaches_through_what_is_out` |
+//! | from its first record no step of the line starts | those not begun keep their goal | `back::a_step_of_the_line_that_hangs_on_nothing_does_not_start_either` |
+//! | the line goes out only if the plan without it proves | unproved | `back::a_line_goes_out_only_if_the_plan_without_it_proves` |
+//! | then what else was undone starts again | it stays undone | `back::rollback_line_undoes_the_line_and_what_hangs_on_it` |
+//! | out comes back when nothing begun needs it | at any time | `back::out_comes_back_only_by_retry_when_nothing_begun_needs_it` |
+//! | ... and the plan without what stays out proves | unproved | `skip::out_comes_back_only_if_the_plan_without_what_stays_out_proves` |
+//! | skip takes only what never started | half-done too | `back::skip_takes_only_what_never_started` |
+//! | ... and only if the plan without it proves | unproved | `skip::a_skip_that_would_break_the_floor_is_refused_with_the_sequence` |
+//! | what is out hands its needs on, forwards and in undo | not forwards; not in undo | `back::what_is_out_hands_its_needs_on` |
+//! | a done step runs again only after what needs it is undone | at once | `back::a_done_step_runs_again_only_after_all_that_needs_it_is_undone` |
+//! | no rollback over a begun point of no return | ordered all the same; counted from its end | `rules::no_rollback_over_a_point_of_no_return_that_has_begun` |
+//! | rollback --to undoes what was begun or done since | keeps all that is done | `back::rollback_to_a_checkpoint_undoes_what_came_since_and_holds` |
+//! | ... and is refused when the checkpoint itself was undone | a mark once reached stays | `back::rollback_to_is_refused_when_the_checkpoint_itself_was_undone` |
+//! | hold is a set of reasons | one release ends all | `rules::a_release_ends_only_what_a_release_ends` |
+//! | hold stops retries and a policy's undos | it does not | `rules::a_hold_stops_retries_and_the_undos_of_a_policy` |
+//! | a person's rollback acts under it | held too | `rules::a_hold_stops_retries_and_the_undos_of_a_policy` |
+//! | ... and a guard's `on_breach` | held too | `people::on_breach_rolls_back_under_its_own_hold` |
+//! | a person's hold beats a policy, which is asked about | it acts; it is forgotten | `rules::a_persons_hold_beats_a_policy_which_is_asked_about` |
+//! | a rollback with nothing to undo holds and asks | silence | `rules::a_rollback_with_nothing_to_undo_holds_and_asks` |
+//! | the live floor | not asked; `Unknown` counts as normal; as down | `people::no_start_takes_the_last_normal_provider` |
+//! | ... of a verdict newer than the last event | an old one counts | `people::a_verdict_older_than_the_providers_last_event_counts_for_nothing` |
+//! | ... a retry takes all that the step touches | only its effects | `people::a_retry_takes_every_provider_that_the_step_touches` |
+//! | ... asked again when the start is durable | it is not | `people::a_start_that_would_take_the_last_provider_when_it_is_durable_is_withdrawn` |
+//! | ... free is only who is called down | a silent guard frees | `present::a_silent_guard_frees_nothing` |
+//! | ... in a rollback it holds and asks | not asked in undo; waits for ever | `people::an_undo_that_would_take_the_last_provider_holds_and_asks` |
+//! | before an automatic rollback the way back is proved | it is not | `present::an_automatic_rollback_that_would_take_the_last_provider_is_asked_about` |
+//! | ... without the providers that are down | with them | `present::the_old_site_that_died_meanwhile_is_not_gone_back_to_unasked` |
+//! | ... the smaller of `at_least` and those up now | always `at_least` | `present::a_breach_of_all_rolls_back_at_once` |
 
 use crate::tale::{Tale, rollback};
-use cutover::event::{Answer, Back, Ending, Event, Job, Outcome, Request, Timer, Way};
+use cutover::event::{Answer, Back, Ending, Event, Job, Outcome, Request, Timer, Verdict, Way};
 use cutover::failure::Failure;
 use cutover::graph::testing::PlanBuilder;
 use cutover::plan::OnFailure;
@@ -182,6 +220,34 @@ fn it_is_undone_needs_a_check_that_agrees() {
 }
 
 #[test]
+fn it_is_undone_is_taken_when_the_guard_agrees() {
+    let plan = PlanBuilder::new()
+        .protect("ocsp", false, 1, ["ocsp@from/one", "ocsp@from/two"])
+        .step("a", |step| step.loses(["ocsp@from/one"]));
+    let mut tale = Tale::new(plan.graph());
+    let well = |tale: &mut Tale, name: &str| {
+        tale.verdict(name, Verdict::Normal);
+    };
+    well(&mut tale, "ocsp@from/one");
+    well(&mut tale, "ocsp@from/two");
+    tale.starts(&["do a"]).done("a");
+    tale.rolls_back().starts(&["undo a"]).fails("a");
+    let claim = |tale: &Tale| Request::Answer {
+        question: tale.question(),
+        answer: Answer::Done,
+        note: String::new(),
+    };
+    let why = tale.refused(claim(&tale));
+    assert!(why.contains("neither a check nor the guard"), "{why}");
+    tale.verdict("ocsp@from/one", Verdict::Down(vec!["ocsp-unreachable".into()]));
+    tale.refused(claim(&tale));
+    well(&mut tale, "ocsp@from/one");
+    tale.asks(claim(&tale));
+    assert!(tale.is_clean("a"));
+    tale.closes(Outcome::RolledBack);
+}
+
+#[test]
 fn an_undo_in_doubt_is_repeated() {
     let mut tale = Tale::new(chain().graph());
     tale.starts(&["do a"]).done("a").rolls_back().starts(&["undo a"]).crash();
@@ -299,6 +365,20 @@ fn a_hold_is_a_set_of_reasons() {
     tale.releases().starts(&["do a"]);
     let why = tale.refused(Request::Release { hold: None });
     assert!(why.contains("not held"), "{why}");
+}
+
+#[test]
+fn a_release_ends_only_what_a_release_ends() {
+    let mut tale = Tale::new(chain().graph());
+    tale.starts(&["do a"]).fails("a").holds().holds();
+    let mine = tale.run.holds().last().unwrap().id;
+    tale.asks(Request::Release { hold: Some(mine) });
+    assert_eq!(tale.run.holds().len(), 2, "the other hold, and the question");
+    tale.releases();
+    assert_eq!(tale.run.holds().len(), 1, "the question is ended by its answer");
+    let why = tale.refused(Request::Release { hold: None });
+    assert!(why.contains("question"), "{why}");
+    tale.starts(&[]).answers(Answer::Retry).starts(&["do a"]);
 }
 
 #[test]

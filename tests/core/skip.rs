@@ -3,6 +3,7 @@
 
 use crate::tale::{Tale, noon, person};
 use cutover::event::{Answer, Event, Outcome, Request, Verdict};
+use cutover::graph::Graph;
 use cutover::graph::testing::PlanBuilder;
 use cutover::plan::OnFailure;
 use cutover::run::Run;
@@ -168,6 +169,30 @@ fn a_step_that_was_skipped_does_not_come_back_into_a_line_that_is_out() {
     assert!(tale.run.is_out(tell), "skipped it stays, until it is asked for itself");
     tale.asks(Request::Retry { step: tell });
     assert!(!tale.run.is_out(tell));
+}
+
+/// The plan of 6 April 2019, as it is run.
+fn plan_of_the_day() -> Tale {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/2019-04-06.yaml");
+    let text = std::fs::read_to_string(&path).expect("the plan");
+    let (plan, _) = cutover::plan::read(&path, &text).expect("a plan");
+    Tale::new(Arc::new(Graph::compile(Arc::new(plan), None).expect("a graph")))
+}
+
+#[test]
+fn on_the_day_no_skip_takes_ocsp_away_or_makes_a_second_writer() {
+    let mut tale = plan_of_the_day();
+    let why = tale.refused(skip(&tale, "enable-ocsp[geotrust,ocsp-1]"));
+    assert!(why.contains("`ocsp[geotrust]` can be down to 0"), "{why}");
+    assert!(why.contains("while `upgrade-ocsp[ocsp-2]` is under way"), "{why}");
+    let why = tale.refused(skip(&tale, "fence-old-writer[thawte]"));
+    assert!(why.contains("`writer[thawte]` can have 2 holders"), "{why}");
+    let why = tale.refused(skip(&tale, "snapshot[thawte]"));
+    assert!(why.contains("before a snapshot of its line"), "{why}");
+    let why = tale.refused(skip(&tale, "go-live"));
+    assert!(why.contains("is a gate"), "{why}");
+    tale.asks(skip(&tale, "final-notice"));
+    assert!(tale.run.is_out(tale.step("final-notice")));
 }
 
 #[test]

@@ -44,8 +44,9 @@ const QUESTIONS: [&str; 10] = [
 ];
 
 /// What some stories among a thousand must have met, else they prove little.
-const CORNERS: [&str; 21] = [
+const CORNERS: [&str; 22] = [
     "effects",
+    "skipped where something is protected",
     "undo",
     "undo under a hold",
     "undo in doubt repeated",
@@ -153,6 +154,11 @@ impl<'a> Sim<'a> {
         }
         if before.breached().len() < after.breached().len() {
             met.push(if after.is_rolling_back() { "rolled back on breach" } else { "breach" });
+        }
+        if let Event::Requested(_, Request::Skip { .. }) = &record.event
+            && !after.graph().plan().protect.is_empty()
+        {
+            met.push("skipped where something is protected");
         }
         for question in after.questions() {
             met.extend(QUESTIONS.iter().find(|it| question.text.contains(**it)));

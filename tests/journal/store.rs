@@ -311,3 +311,26 @@ fn runs_are_named_by_their_time_and_the_newest_is_found() {
     drop(Journal::create(&first, &graph, header(&graph), now()).expect("a new run"));
     assert_eq!(RunDir::newest(&runs).expect("asked"), Some(named));
 }
+
+/// `cargo test --release --test journal figure -- --ignored --nocapture`
+#[test]
+#[ignore = "a figure, not a judgement"]
+#[expect(clippy::print_stdout, reason = "the figure is for who asks for it")]
+fn figure_of_a_flood_and_of_single_records() {
+    const FLOOD: u32 = 200_000;
+    const SINGLE: u32 = 200;
+    let (_temp, dir) = fresh();
+    let mut journal = create(&dir);
+    let begin = std::time::Instant::now();
+    (1..=FLOOD).for_each(|attempt| drop(journal.append(now(), start(attempt))));
+    flush(&mut journal).expect("durable");
+    let flood = begin.elapsed();
+    let begin = std::time::Instant::now();
+    for attempt in 1..=SINGLE {
+        journal.append(now(), start(FLOOD + attempt));
+        flush(&mut journal).expect("durable");
+    }
+    let single = begin.elapsed() / SINGLE;
+    let rate = f64::from(FLOOD) / flood.as_secs_f64();
+    println!("{rate:.0} records/s durable in a flood, {single:?} for one by itself");
+}
