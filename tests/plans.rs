@@ -284,3 +284,28 @@ mod hostile {
         }
     }
 }
+
+/// The transition's own numbers: the same plan and seed give the same page, and it fits.
+#[test]
+fn the_transition_fits_into_its_window() {
+    use cutover::proof::window::{Learned, Options, Times, judge};
+    use std::fmt::Write as _;
+    let text = include_str!("../plans/2019-04-06.yaml");
+    let loaded = load(Path::new("plan.yaml"), text, None).expect("a good plan");
+    let graph = &loaded.graph;
+    let times = Times::new(graph, &Learned::default());
+    let outlook = judge(graph, &times, &Options::default()).expect("it has estimates");
+    assert_eq!(outlook.warnings, []);
+    let window = outlook.window.as_ref().expect("it has a window");
+    assert_eq!((window.executions, window.inside), (10_000, 10_000));
+    assert_eq!(window.no_way_back().count(), 0, "a rollback fits at every moment");
+    let mut page = cutover::report::outlook::text(graph, &outlook);
+    page.push('\n');
+    for it in &window.turn_back {
+        let (name, takes) = (graph.name(it.step), it.rollback);
+        let _ = writeln!(page, "{name}: begun after {:#}, back by {}, {takes:#}", it.at, it.by);
+    }
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("window@2019-04-06", page);
+    });
+}

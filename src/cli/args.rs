@@ -89,6 +89,12 @@ pub struct Check {
     /// Look names up in this estate as well
     #[arg(long, value_name = "FILE")]
     pub estate: Option<PathBuf>,
+    /// Take durations and failures from these runs, for steps of the same name
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    pub learn: Vec<PathBuf>,
+    /// Seed of the simulated executions
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// One JSON document
     #[arg(long)]
     pub json: bool,

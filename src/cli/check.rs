@@ -7,31 +7,64 @@ use super::problem::Problem;
 use super::read::{Loaded, problem, rendered, strict, try_load};
 use crate::load::FileFaults;
 use crate::proof::protection::{Bound, Sense};
-use crate::text::fault::{Located, Severity, locate};
+use crate::proof::window::{self, Learned, Outlook, Times};
+use crate::text::fault::{Fault, Located, Severity, locate};
 use serde::Serialize;
 use std::fmt::Write as _;
 
 pub(super) fn main(args: &Check) -> Result<Exit, Problem> {
+    let learned = super::learn::learn(&args.learn)?;
     let mut judged = try_load(&args.plan, args.estate.as_deref())?;
     if args.strict {
         judged = judged.and_then(strict);
     }
     if args.json {
         let (exit, text) = match judged {
-            Ok(loaded) => (Exit::Done, json(Some(&loaded), &loaded.faults)?),
+            Ok(mut loaded) => {
+                let outlook = outlook(&mut loaded, &learned, args.seed);
+                (Exit::Done, json(Some((&loaded, outlook.as_ref())), &loaded.faults)?)
+            }
             Err(faults) => (Exit::Wrong, json(None, &faults.files)?),
         };
         out(&format!("{text}\n"));
         return Ok(exit);
     }
-    let loaded = judged.map_err(|faults| problem(&faults))?;
+    let mut loaded = judged.map_err(|faults| problem(&faults))?;
+    let outlook = outlook(&mut loaded, &learned, args.seed);
     super::err(&rendered(&loaded.faults));
-    out(&page(&loaded));
+    out(&page(&loaded, outlook.as_ref()));
     Ok(Exit::Done)
 }
 
+/// What can be told of the plan's time; its warnings stand with those of the plan from here on.
+fn outlook(loaded: &mut Loaded, learned: &Learned, seed: u64) -> Option<Outlook> {
+    let times = Times::new(&loaded.graph, learned);
+    let options = window::Options { seed, ..window::Options::default() };
+    let outlook = window::judge(&loaded.graph, &times, &options)?;
+    add_faults(loaded, outlook.warnings.clone());
+    Some(outlook)
+}
+
+fn add_faults(loaded: &mut Loaded, faults: Vec<Fault>) {
+    if faults.is_empty() {
+        return;
+    }
+    let path = &loaded.plan_path;
+    let file = match loaded.faults.iter_mut().position(|file| file.path == *path) {
+        Some(at) => &mut loaded.faults[at],
+        None => {
+            let text = loaded.plan_text.as_str().into();
+            let file = FileFaults { path: path.clone(), text, faults: Vec::new() };
+            loaded.faults.insert(0, file);
+            &mut loaded.faults[0]
+        }
+    };
+    file.faults.extend(faults);
+    crate::text::fault::sort(&mut file.faults);
+}
+
 /// The page that is shown in a change review.
-fn page(loaded: &Loaded) -> String {
+fn page(loaded: &Loaded, outlook: Option<&Outlook>) -> String {
     let graph = &loaded.graph;
     let plan = graph.plan();
     let mut text = String::new();
@@ -61,6 +94,9 @@ fn page(loaded: &Loaded) -> String {
     };
     let _ = writeln!(text, "  {:<11} {undoable} steps can be undone; {barred}", "rollback");
     bounds(&mut text, &loaded.proof.bounds);
+    if let Some(outlook) = outlook {
+        text.push_str(&crate::report::outlook::text(graph, outlook));
+    }
     let rollbacks: Vec<_> =
         loaded.proof.line_rollbacks.iter().filter(|line| !line.also.is_empty()).collect();
     for group in rollbacks.chunk_by(|one, other| one.also == other.also) {
@@ -119,6 +155,7 @@ struct Json {
     needs: Option<usize>,
     bounds: Vec<JsonBound>,
     line_rollbacks: Vec<JsonLine>,
+    outlook: Option<crate::report::outlook::Json>,
     faults: Vec<Located>,
 }
 
@@ -139,7 +176,13 @@ struct JsonLine {
     also: Vec<String>,
 }
 
-fn json(loaded: Option<&Loaded>, files: &[FileFaults]) -> Result<String, Problem> {
+fn json(
+    loaded: Option<(&Loaded, Option<&Outlook>)>,
+    files: &[FileFaults],
+) -> Result<String, Problem> {
+    let outlook = loaded
+        .and_then(|(loaded, outlook)| Some(crate::report::outlook::json(&loaded.graph, outlook?)));
+    let loaded = loaded.map(|(loaded, _)| loaded);
     let faults: Vec<Located> =
         files.iter().flat_map(|file| locate(&file.faults, &file.path, &file.text)).collect();
     let ok = files.iter().flat_map(|file| &file.faults).all(|f| f.severity != Severity::Error);
@@ -167,6 +210,7 @@ fn json(loaded: Option<&Loaded>, files: &[FileFaults]) -> Result<String, Problem
             .iter()
             .map(|line| JsonLine { line: line.line.clone(), also: line.also.clone() })
             .collect(),
+        outlook,
         faults,
     };
     Ok(serde_json::to_string_pretty(&json).map_err(anyhow::Error::from)?)

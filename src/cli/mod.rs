@@ -10,6 +10,7 @@ mod graph;
 mod journal;
 #[cfg(feature = "lab")]
 mod lab;
+mod learn;
 mod page;
 mod problem;
 mod read;

@@ -5,6 +5,7 @@ use crate::event::Job;
 use crate::event::{Event, ProviderId, Record, StepId, Verdict};
 use crate::executor::Progress;
 use crate::journal::codec::Wire;
+use crate::proof::window::{Back, Learned};
 use crate::report::board::fit::wrapped;
 use crate::report::board::{self, Count, Gauge, View};
 use crate::report::lines;
@@ -32,6 +33,8 @@ struct Board {
 pub(crate) struct Screen {
     look: Look,
     run: Run,
+    /// Laid out once: the board is drawn four times a second.
+    back: Back,
     name: String,
     rehearsal: bool,
     shift: SignedDuration,
@@ -64,6 +67,7 @@ impl Screen {
         let zone = run.graph().plan().zones.last().cloned().unwrap_or(TimeZone::UTC);
         Self {
             look,
+            back: Back::new(run.graph(), &Learned::default()),
             run,
             name: name.to_owned(),
             rehearsal,
@@ -195,6 +199,7 @@ impl Screen {
         let (height, width) = console::Term::stderr().size();
         let frame = board::frame(&View {
             run: &self.run,
+            back: &self.back,
             name: &self.name,
             rehearsal: self.rehearsal,
             shift: self.shift,

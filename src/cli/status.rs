@@ -6,6 +6,7 @@ use super::out;
 use super::problem::Problem;
 use crate::event::Outcome;
 use crate::journal::replay;
+use crate::proof::window::{Back, Learned};
 use crate::report::board::{View, frame};
 use crate::run::{HoldCause, Run, Status};
 use crate::runner::clock::Clock;
@@ -92,6 +93,7 @@ pub(super) fn main(args: &Args) -> Result<Exit, Problem> {
     };
     let lines = frame(&View {
         run,
+        back: &Back::new(run.graph(), &Learned::default()),
         name: &header.run,
         rehearsal: header.options.rehearsal,
         shift: SignedDuration::from_secs(header.options.shift_s),

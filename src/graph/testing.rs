@@ -509,8 +509,14 @@ impl StepBuilder {
 
     /// How long it is expected to take.
     #[must_use]
-    pub fn estimate(mut self, time: SignedDuration) -> Self {
-        self.def.estimate = Some((time, time));
+    pub fn estimate(self, time: SignedDuration) -> Self {
+        self.estimate_between(time, time)
+    }
+
+    /// How long it is expected to take, as a range.
+    #[must_use]
+    pub fn estimate_between(mut self, least: SignedDuration, most: SignedDuration) -> Self {
+        self.def.estimate = Some((least, most));
         self
     }
 

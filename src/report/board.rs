@@ -12,7 +12,9 @@ mod waiting;
 use super::lines::{outcome_word, printable};
 use crate::event::{Job, LineId, StepId, Verdict, Way};
 use crate::plan::Work;
+use crate::proof::window::Back;
 use crate::run::{Goal, HoldCause, Run, Status};
+pub use crate::text::time::span;
 use fit::{Part, Segments, columns, wrapped};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::collections::BTreeMap;
@@ -43,6 +45,8 @@ pub struct Count {
 pub struct View<'a> {
     /// The run.
     pub run: &'a Run,
+    /// The way back through its graph.
+    pub back: &'a Back,
     /// Its name.
     pub name: &'a str,
     /// A rehearsal says so.
@@ -134,8 +138,10 @@ fn clock(view: &View<'_>, tally: &Tally) -> Vec<String> {
         } else {
             format!("closed {} ago", span(view.now.duration_since(closes)))
         });
-        let turn = turn_back(view.run, closes, window.reserve);
-        clock.push(format!("turn back by {}", hour(turn, &view.zone)));
+        clock.push(match view.back.by(view.run, closes, window.reserve) {
+            Some(by) => format!("turn back by {}", hour(by, &view.zone)),
+            None => "past the point of no return".to_owned(),
+        });
     }
     let (done, all) = tally.all;
     clock.push(format!("{done} of {} done", counted(all, "step")));
@@ -145,30 +151,6 @@ fn clock(view: &View<'_>, tally: &Tally) -> Vec<String> {
         clock.push(format!("ROLLING BACK, {} to undo", counted(tally.to_undo, "step")));
     }
     clock.lines(view.width)
-}
-
-/// The latest moment at which a rollback of all done so far still ends inside the window, less the
-/// reserve: the longest chain of estimates over begun steps, as if each undo took as long as its do.
-pub fn turn_back(run: &Run, closes: Timestamp, reserve: SignedDuration) -> Timestamp {
-    let graph = run.graph();
-    let mut longest = vec![SignedDuration::ZERO; graph.len()];
-    let mut back = SignedDuration::ZERO;
-    for &step in graph.topological() {
-        let before = graph
-            .needs(step)
-            .iter()
-            .map(|need| longest[need.index()])
-            .max()
-            .unwrap_or(SignedDuration::ZERO);
-        let own = if run.status(step) == Status::Clean || run.is_out(step) {
-            SignedDuration::ZERO
-        } else {
-            graph.def(step).estimate.map_or(SignedDuration::ZERO, |(_, most)| most)
-        };
-        longest[step.index()] = before.saturating_add(own);
-        back = back.max(longest[step.index()]);
-    }
-    closes.checked_sub(reserve.saturating_add(back)).unwrap_or(closes)
 }
 
 /// What a person is asked, or has to know before anything else; never folded.
@@ -333,21 +315,6 @@ fn gauge(view: &View<'_>, job: Job, row: &mut Segments) {
 /// `14:05:09`
 fn hour(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned_datetime(zone.clone()).strftime("%H:%M:%S").to_string()
-}
-
-/// `2d 3h`, `3h 05m`, `5m 09s`, `9s`; never negative.
-pub fn span(duration: SignedDuration) -> String {
-    let all = duration.as_secs().max(0);
-    let (days, hours, minutes, seconds) = (all / 86_400, all / 3_600 % 24, all / 60 % 60, all % 60);
-    if days > 0 {
-        format!("{days}d {hours}h")
-    } else if hours > 0 {
-        format!("{hours}h {minutes:02}m")
-    } else if minutes > 0 {
-        format!("{minutes}m {seconds:02}s")
-    } else {
-        format!("{seconds}s")
-    }
 }
 
 /// `1,234,567`

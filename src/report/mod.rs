@@ -6,6 +6,7 @@
 pub mod board;
 pub mod graph;
 pub mod lines;
+pub mod outlook;
 pub mod status_page;
 pub mod summary;
 #[cfg(test)]

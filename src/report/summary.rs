@@ -3,9 +3,10 @@
 //!
 //! Not known here: where the journal, the lane and the witness's record were read from.
 
-use super::board::{grouped, span, turn_back};
+use super::board::{grouped, span};
 use crate::event::Outcome;
 use crate::history::{History, RowCounts, StepCounts};
+use crate::proof::window::{Back, Learned};
 use crate::revocation::Lane;
 use crate::run::Run;
 use jiff::SignedDuration;
@@ -100,7 +101,9 @@ pub struct Revocations {
 pub struct WindowUse {
     /// From the first start to the last end of its steps, seconds.
     pub used_s: i64,
-    /// From the last end to the turn-back time, seconds; negative: too late for a rollback inside.
+    /// From the last moment at which a rollback was offered (the begin of the point of no return,
+    /// else the newest record) to the turn-back time then, seconds; negative: a rollback would not
+    /// have ended inside.
     pub turn_back_margin_s: Option<i64>,
 }
 
@@ -311,8 +314,9 @@ fn window(run: &Run, history: &History, shift: SignedDuration) -> WindowUse {
     let graph = run.graph();
     let margin = graph.plan().window.as_ref().and_then(|window| {
         let closes = window.closes.checked_add(shift).ok()?;
-        let last = history.last()?;
-        Some(turn_back(run, closes, window.reserve).duration_since(last).as_secs())
+        let deadline = closes.checked_sub(window.reserve).ok()?;
+        let back = Back::new(graph, &Learned::default());
+        Some(back.margin(run, history, deadline)?.as_secs())
     });
     WindowUse { used_s: history.window_used_s(graph), turn_back_margin_s: margin }
 }

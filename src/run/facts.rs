@@ -78,7 +78,7 @@ pub(super) struct Facts {
 }
 
 /// What carries a way of a step out; nothing for gates and what has no undo or check.
-pub(super) fn action(def: &StepDef, way: Way) -> Option<&Action<Template>> {
+pub(crate) fn action(def: &StepDef, way: Way) -> Option<&Action<Template>> {
     match (&def.work, way) {
         (Work::Act { act, .. }, Way::Do) => Some(act),
         (Work::Act { undo: Undo::By(undo), .. }, Way::Undo) => Some(undo),
@@ -191,7 +191,7 @@ fn fact(graph: &Graph, step: StepId, class: u16, checkpoint: Option<u16>) -> Fac
 
 /// Steps by the longest way to the end, and by the longest way to the beginning, in seconds of
 /// their estimates (a second when there is none); ties in written order.
-fn orders(graph: &Graph) -> (Vec<StepId>, Vec<StepId>) {
+pub(crate) fn orders(graph: &Graph) -> (Vec<StepId>, Vec<StepId>) {
     let cost = |step: StepId| graph.def(step).estimate.map_or(1, |(_, most)| most.as_secs().max(1));
     let mut tail = vec![0i64; graph.len()];
     for step in graph.topological().iter().rev() {

@@ -14,6 +14,8 @@ mod rollback;
 mod state;
 mod waits;
 
+pub(crate) use facts::{action, orders};
+
 use crate::event::{
     Answer, Event, HoldId, Job, LineId, Outcome, Outputs, Person, ProviderId, QuestionId, Record,
     Request, Seq, StepId, Timer, Verdict, Way,

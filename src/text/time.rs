@@ -320,6 +320,21 @@ fn shifted(
     shifted.map_err(|_| out_of_range())
 }
 
+/// `2d 3h`, `3h 05m`, `5m 09s`, `9s`; never negative.
+pub fn span(duration: SignedDuration) -> String {
+    let all = duration.as_secs().max(0);
+    let (days, hours, minutes, seconds) = (all / 86_400, all / 3_600 % 24, all / 60 % 60, all % 60);
+    if days > 0 {
+        format!("{days}d {hours}h")
+    } else if hours > 0 {
+        format!("{hours}h {minutes:02}m")
+    } else if minutes > 0 {
+        format!("{minutes}m {seconds:02}s")
+    } else {
+        format!("{seconds}s")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,14 +5,26 @@
 //! a guess, so a share of simulated executions is called odds only where durations were measured.
 //! Not known here: clocks, files, and the state of a run (it is handed in as a set of steps).
 
+mod back;
+mod random;
+mod schedule;
+mod simulate;
+#[cfg(test)]
+mod tests;
 mod times;
+mod warnings;
 
+pub use back::Back;
 pub use times::{Learned, Source, Times};
 
 use crate::event::StepId;
 use crate::graph::{Graph, LimitId};
+use crate::plan::{Phase, Window};
 use crate::text::fault::Fault;
 use jiff::{SignedDuration, Timestamp};
+use schedule::{Bench, Part, Side};
+use simulate::Stage;
+use times::{Attempt, Origin, millis};
 
 /// How many executions are simulated when nobody says otherwise.
 pub const EXECUTIONS: u32 = 10_000;
@@ -98,8 +110,8 @@ pub struct InWindow {
     /// Share of the completed executions in which the step was on the critical path, largest first;
     /// steps that never were are left out.
     pub criticality: Vec<(StepId, f64)>,
-    /// The turn-back time when each step has ended, in order of these ends, up to the point of no
-    /// return. Undos and steps take the long end of their ranges here: a bad day counts.
+    /// The turn-back time from the begin of each step on, in the order of these begins, up to the
+    /// point of no return. Steps and undos take the long end of their ranges here: a bad day counts.
     pub turn_back: Vec<TurnBack>,
     /// The latest go of each gate, in the order of the expected course.
     pub latest_go: Vec<LatestGo>,
@@ -116,19 +128,19 @@ pub struct Spread {
     pub p99: SignedDuration,
 }
 
-/// Until when one can turn back after a step.
+/// Until when one can turn back once a step has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnBack {
-    /// The step that has just ended.
+    /// The step that has just begun.
     pub step: StepId,
     /// When that is, on a bad day.
     pub at: SignedDuration,
-    /// How long the rollback of all that is begun then takes.
+    /// How long the rollback of all that is begun then takes, this step half-done among it.
     pub rollback: SignedDuration,
     /// The latest moment at which that rollback still ends by the deadline.
     pub by: Timestamp,
-    /// From the last moment of this state (the next start) to `by`; negative: a rollback from here
-    /// does not fit into the window.
+    /// From the last moment of this state (the next begin, the point of no return, or the end) to
+    /// `by`; negative: a rollback from here may not fit into the window.
     pub margin: SignedDuration,
 }
 
@@ -172,7 +184,153 @@ impl InWindow {
 
 /// Judges a plan's time; none when no duration of it is known.
 pub fn judge(graph: &Graph, times: &Times, options: &Options) -> Option<Outlook> {
-    // The simulation lands next; until then nothing is said.
-    let _ = (graph, times, options);
-    None
+    if !times.known() {
+        return None;
+    }
+    let (doing, undoing) = Side::both(graph);
+    let window = graph.plan().window.as_ref();
+    let (parts, from) = course(graph, times);
+    let mut bench = Bench::new(graph, &doing);
+    bench.make(&parts, from, &mut |step| Attempt { takes: times.does(step).middle(), good: true });
+    let schedule = graph.steps().map(|step| planned(&bench, step)).collect();
+    let (ends, last) = bench.last(|step| graph.phase(step) != Phase::After).unzip();
+    let mut critical_path: Vec<StepId> =
+        last.map_or_else(Vec::new, |last| bench.chain(last).collect());
+    critical_path.reverse();
+    let mut outlook = Outlook {
+        schedule,
+        ends: SignedDuration::from_millis(ends.unwrap_or(0)),
+        critical_path,
+        window: None,
+        sources: sources(times),
+        warnings: Vec::new(),
+    };
+    outlook.window = window.map(|window| {
+        let stage = Stage {
+            graph,
+            times,
+            doing: &doing,
+            undoing: &undoing,
+            parts: &of_window(graph, parts),
+            from,
+            seed: options.seed,
+        };
+        in_window(window, &stage, options)
+    });
+    outlook.warnings = warnings::of(graph, times, &outlook);
+    Some(outlook)
+}
+
+/// From when each step may start, in milliseconds since the opening, and when the run begins: early
+/// enough for all that comes before the window.
+fn course(graph: &Graph, times: &Times) -> (Vec<Part>, i64) {
+    let Some(window) = graph.plan().window.as_ref() else {
+        return (vec![Part::From(i64::MIN); graph.len()], 0);
+    };
+    let mut before: i64 = 0;
+    let mut from: i64 = 0;
+    let mut parts = Vec::with_capacity(graph.len());
+    for step in graph.steps() {
+        let def = graph.def(step);
+        let earliest = def.not_before.map(|at| millis(at.duration_since(window.opens)));
+        let earliest = match def.phase {
+            Phase::Before => {
+                before = before.saturating_add(times.does(step).most());
+                from = from.min(earliest.unwrap_or(0));
+                earliest.unwrap_or(i64::MIN)
+            }
+            Phase::Window | Phase::After => earliest.unwrap_or(0).max(0),
+        };
+        parts.push(Part::From(earliest));
+    }
+    (parts, from.min(before.saturating_neg()))
+}
+
+/// What comes after the window does not count against it.
+fn of_window(graph: &Graph, mut parts: Vec<Part>) -> Vec<Part> {
+    for step in graph.steps().filter(|step| graph.phase(*step) == Phase::After) {
+        parts[step.index()] = Part::Absent;
+    }
+    parts
+}
+
+fn planned(bench: &Bench<'_>, step: StepId) -> Planned {
+    let at = step.index();
+    let known = |id: u32| (id != schedule::NONE).then_some(id);
+    Planned {
+        begins: SignedDuration::from_millis(bench.begins[at]),
+        ends: SignedDuration::from_millis(bench.ends[at]),
+        after: known(bench.after[at]).map(StepId),
+        limit: known(bench.limit[at]).map(LimitId),
+    }
+}
+
+fn in_window(window: &Window, stage: &Stage<'_>, options: &Options) -> InWindow {
+    let (graph, times) = (stage.graph, stage.times);
+    let close = window.closes.checked_sub(window.reserve).unwrap_or(window.closes);
+    let deadline = millis(close.duration_since(window.opens));
+    let executions = simulate::affordable(options.executions.max(1), graph.len());
+    let tally = stage.executions(executions);
+    let by_deadline = |ends: &[i64]| ends.partition_point(|end| *end <= deadline) as u32;
+    let completed = tally.ends.len() as u32;
+    let mut criticality: Vec<(StepId, f64)> = graph
+        .steps()
+        .zip(&tally.critical)
+        .filter(|(_, count)| **count > 0)
+        .map(|(step, count)| (step, f64::from(*count) / f64::from(completed.max(1))))
+        .collect();
+    criticality.sort_by(|(a, one), (b, other)| other.total_cmp(one).then(a.cmp(b)));
+    let mut slow = Bench::new(graph, stage.doing);
+    let mut most = |step| Attempt { takes: times.does(step).most(), good: true };
+    slow.make(stage.parts, stage.from, &mut most);
+    let latest_go = stage.behind_gates(executions).into_iter().filter_map(|(gate, takes)| {
+        let spread = Spread::of(&takes)?;
+        let before = |takes: SignedDuration| close.checked_sub(takes).unwrap_or(Timestamp::MIN);
+        let (p50, p90, p99) = (before(spread.p50), before(spread.p90), before(spread.p99));
+        Some(LatestGo { gate, p50, p90, p99 })
+    });
+    InWindow {
+        opens: window.opens,
+        closes: window.closes,
+        deadline: close,
+        seed: options.seed,
+        executions,
+        wanted: options.executions,
+        measured: times.measured(),
+        end: Spread::of(&tally.ends),
+        completed,
+        inside: by_deadline(&tally.ends),
+        rolled_back: tally.back.len() as u32,
+        rolled_back_inside: by_deadline(&tally.back),
+        held: tally.held,
+        criticality,
+        turn_back: back::turn_back(graph, stage.undoing, times, &slow, window.opens, deadline),
+        latest_go: latest_go.collect(),
+    }
+}
+
+impl Spread {
+    /// Of values in ascending order; none of none.
+    fn of(ascending: &[i64]) -> Option<Self> {
+        let at = |share: usize| {
+            let place = (ascending.len() * share).div_ceil(100).max(1) - 1;
+            ascending.get(place).map(|value| SignedDuration::from_millis(*value))
+        };
+        Some(Self { p50: at(50)?, p90: at(90)?, p99: at(99)? })
+    }
+}
+
+fn sources(times: &Times) -> Sources {
+    let count = |origin| times.origins().iter().filter(|it| **it == origin).count();
+    Sources {
+        measured: count(Origin::Measured),
+        estimated: count(Origin::Estimated),
+        unknown: count(Origin::Unknown),
+        runs: times.runs().to_vec(),
+    }
+}
+
+/// So many milliseconds later.
+fn moved(from: Timestamp, by: i64) -> Timestamp {
+    from.checked_add(SignedDuration::from_millis(by)).unwrap_or(from)
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::{Back, Event, Request};
+use crate::proof::window as way;
 use crate::report::testing::{MOVE, Story, at, person};
 
 #[test]
@@ -45,6 +46,7 @@ fn drawn(story: &Story, width: usize, height: usize) -> Vec<String> {
     let count = Count { answers: 12_345, p99_ms: 31.4 };
     frame(&View {
         run: &story.run,
+        back: &way::Back::new(story.run.graph(), &way::Learned::default()),
         name: "r",
         rehearsal: true,
         shift: SignedDuration::ZERO,
