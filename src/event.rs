@@ -333,6 +333,14 @@ pub struct Options {
     /// Faults put in on purpose, as written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
+    /// Emergency revocations that a rehearsal asks for by itself; a resumed one asks for the rest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revocations: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The first record of every journal: all that a replay needs.

@@ -41,6 +41,7 @@ pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
             shift_s: shift(&loaded, Clock::system().now()),
             seed: args.running.seed,
             faults: args.running.fault.clone(),
+            revocations: args.revoke,
         };
         let by = super::ask::me(loaded.estate.as_deref()).await;
         let runner = runner::start(StartOptions {
@@ -71,9 +72,8 @@ pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
 
 /// Goes on with a rehearsal whose runner died or was interrupted.
 pub(super) async fn go_on(runner: Runner, dir: &RunDir, args: &Resume) -> Result<Exit, Problem> {
-    let seed = runner.header().options.seed;
-    // The revocations that it asked for are in the lane's journal; a resumed runner asks for no more.
-    let script = Script { seed, answer: !args.ask, revocations: 0 };
+    let options = &runner.header().options;
+    let script = Script { seed: options.seed, answer: !args.ask, revocations: options.revocations };
     let end = play(runner, dir, script, args.json).await?;
     let (dir, keep, json) = (dir.clone(), args.keep_lab, args.json);
     tokio::task::spawn_blocking(move || close(&dir, &end, Duration::ZERO, keep, json))

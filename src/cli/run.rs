@@ -25,6 +25,7 @@ pub(super) fn main(args: Run) -> Result<Exit, Problem> {
         shift_s,
         seed: args.running.seed,
         faults: args.running.fault.clone(),
+        revocations: 0,
     };
     refuse_faults(&loaded, &options)?;
     let runtime = super::runtime()?;

@@ -236,10 +236,12 @@ impl Driver {
     async fn emergency(&mut self, job: Job) {
         let graph = Arc::clone(self.run.graph());
         let kind = graph.kind(job.step);
-        let Some(place) = self.wanted.iter().position(|wanted| *wanted == kind) else { return };
         if job.way != Way::Do {
             return;
         }
+        // A runner that died may have missed the last start of a kind: then any step will do.
+        let fits = |wanted: &Kind| *wanted == kind || !self.still_starts(&graph, *wanted);
+        let Some(place) = self.wanted.iter().position(fits) else { return };
         let Some(line) = graph.line(job.step).or_else(|| self.some_line(&graph)) else { return };
         let line = graph.line_name(line).to_owned();
         match self.revoke(&line).await {
@@ -250,6 +252,15 @@ impl Driver {
             // A line without a database at hand: the next step may have one.
             Err(error) => tracing::warn!("no revocation of `{line}` is rehearsed: {error:#}"),
         }
+    }
+
+    /// Whether a step of this kind never started yet.
+    fn still_starts(&self, graph: &Graph, kind: Kind) -> bool {
+        graph.steps().any(|step| {
+            graph.kind(step) == kind
+                && !self.run.is_out(step)
+                && self.run.status(step) == Status::Clean
+        })
     }
 
     fn some_line(&mut self, graph: &Graph) -> Option<LineId> {

@@ -170,6 +170,7 @@ fn header() -> impl Strategy<Value = Header> {
                 shift_s,
                 seed,
                 faults: vec!["a=fail".into()],
+                revocations: u32::from(seed % 3 == 0),
             },
         },
     )

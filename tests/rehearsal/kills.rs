@@ -281,6 +281,8 @@ fn same_end(space: &Space, said: &Said, whole: &Undisturbed, kills: &[Struck]) {
     assert_eq!(summary["rows"]["differences"], 0, "killed at {at:?}: {summary:#}");
     assert_eq!(summary["rows"]["source"], summary["rows"]["target"], "{at:?}: {summary:#}");
     let revocations = &summary["revocations"];
+    let asked = revocations["requested"].as_u64();
+    assert!(asked.is_some_and(|asked| asked >= 3), "a resumed run asks for the rest: {summary:#}");
     assert_eq!(revocations["confirmed"], revocations["requested"], "{at:?}: {summary:#}");
     clients_saw_nothing(&summary);
     let deeds = deeds(space);
