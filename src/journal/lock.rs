@@ -11,6 +11,12 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a lock is waited for that somebody may hold for a moment only: to look who runs the run,
+/// or to record a request while nobody does.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Who holds a run, or held it last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,16 +66,22 @@ impl RunLock {
             .custom_flags(NO_FOLLOW)
             .open(&path)
             .map_err(|error| JournalError::io(doing(), error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(JournalError::Held {
-                    directory: dir.path().into(),
-                    holder: read(&mut file).map(Box::new),
-                });
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(JournalError::io(format!("locking `{}`", path.display()), error));
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                    thread::sleep(PATIENCE / 25);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(JournalError::Held {
+                        directory: dir.path().into(),
+                        holder: read(&mut file).map(Box::new),
+                    });
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(JournalError::io(format!("locking `{}`", path.display()), error));
+                }
             }
         }
         let before = read(&mut file);

@@ -44,6 +44,26 @@ fn a_second_runner_is_refused_and_told_who_runs_it() {
 }
 
 #[test]
+fn who_only_looks_or_records_a_request_refuses_nobody() {
+    let (_temp, dir) = fresh();
+    drop(create(&dir));
+    let (taken, held) = std::sync::mpsc::channel();
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    let theirs = dir.clone();
+    let other = std::thread::spawn(move || {
+        let lock = RunLock::take(&theirs, "mara").expect("free");
+        taken.send(()).expect("heard");
+        wait.recv().expect("told");
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        drop(lock);
+    });
+    held.recv().expect("taken");
+    let_go.send(()).expect("heard");
+    RunLock::take(&dir, "jo").expect("free in a moment");
+    other.join().expect("ended");
+}
+
+#[test]
 fn nobody_else_can_read_a_run() {
     let (_temp, dir) = fresh();
     let mut journal = create(&dir);
