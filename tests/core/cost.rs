@@ -63,4 +63,49 @@ fn an_event_costs_what_its_edges_cost() {
 #[expect(clippy::print_stdout, reason = "the figure is for who asks for it")]
 fn figure_of_100_000_steps() {
     println!("{:?} an event", per_event(&layers(50_000)));
+    for count in [1_000, 4_000] {
+        println!("{:?} an event with {count} ready takers", per_event(&takers(count)));
+    }
+}
+
+/// Steps that are all ready at once, each of which disturbs a provider that does not serve.
+fn takers(count: usize) -> Arc<Graph> {
+    let hosts: Vec<String> = (0..count).map(|at| format!("h{at}")).collect();
+    PlanBuilder::new()
+        .protect("ocsp", false, 0, ["ocsp@from/one"])
+        .step("up", |step| {
+            step.each("host", hosts.iter().map(String::as_str)).disturbs(["ocsp@to/${{ host }}"])
+        })
+        .graph()
+}
+
+/// `cargo test --release --test core figure -- --ignored --nocapture`
+#[test]
+#[ignore = "a figure, not a judgement"]
+#[expect(clippy::print_stdout, reason = "the figure is for who asks for it")]
+fn figure_of_the_way_back_of_100_000_steps() {
+    use cutover::proof::present::{Present, Stand, prove_back};
+    let hosts: Vec<String> = (0..2_000).map(|at| format!("h{at}")).collect();
+    let hosts = || hosts.iter().map(String::as_str);
+    let providers: Vec<String> = hosts().map(|host| format!("ocsp@from/{host}")).collect();
+    let rest: Vec<String> = (0..98_000).map(|at| format!("v{at}")).collect();
+    let graph = PlanBuilder::new()
+        .protect("ocsp", false, 1_999, providers.iter().map(String::as_str))
+        .step("rest", |step| step.each("at", rest.iter().map(String::as_str)))
+        .step("up", |step| step.each("host", hosts()).serial().disturbs(["ocsp@from/${{ host }}"]))
+        .graph();
+    let down = graph.find_provider("ocsp@from/h7").expect("a provider");
+    for (what, is_down) in [("kept", false), ("refused, with its sequence", true)] {
+        let begin = Instant::now();
+        let proved = prove_back(
+            &graph,
+            &Present {
+                stands: &|_| Stand::Done,
+                goes_back: &|_| true,
+                is_down: &|provider| is_down && provider == down,
+            },
+        );
+        assert_eq!(proved.is_ok(), !is_down);
+        println!("the way back of {} steps {what}: {:?}", graph.len(), begin.elapsed());
+    }
 }
