@@ -5,6 +5,7 @@
 //! the edges it touches cost.
 
 mod bind;
+mod derived;
 mod digest;
 mod expand;
 mod fill;

@@ -46,6 +46,7 @@ struct Raw {
 
 struct Builder<'p> {
     plan: &'p Plan,
+    estate: Option<&'p Estate>,
     shape: &'p Shape,
     protects: BTreeMap<&'p str, usize>,
     exclusives: BTreeMap<&'p str, usize>,
@@ -68,6 +69,7 @@ pub(super) fn build(
 ) -> Names {
     let mut builder = Builder {
         plan,
+        estate,
         shape,
         protects: BTreeMap::new(),
         exclusives: BTreeMap::new(),
@@ -240,6 +242,12 @@ impl<'p> Builder<'p> {
         {
             self.effect(step, name, line, effect, true);
         }
+        if let (Work::Act { act, .. }, Some(estate)) = (&def.work, self.estate) {
+            for it in super::derived::effects(plan, self.shape, estate, step, act) {
+                let line = Some(it.line);
+                self.effect_on(step, &it.provider, line, (it.effect, true), it.span);
+            }
+        }
         if let Some(effects) = &def.effects {
             let kinds = [
                 (&effects.loses, Effect::Loses),
@@ -272,9 +280,21 @@ impl<'p> Builder<'p> {
             return; // told by the check of look-ups
         };
         let line = line.and_then(|line| fill_names(self.plan, self.shape, step, line).ok());
+        self.effect_on(step, &name, line, (effect, own), span);
+    }
+
+    /// The same of what has its name already; `own` is whether the action itself means it.
+    fn effect_on(
+        &mut self,
+        step: StepId,
+        name: &str,
+        line: Option<String>,
+        (effect, own): (Effect, bool),
+        span: Span,
+    ) {
         let (base, bracket) = match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
             Some((base, line)) => (base.to_owned(), Some(line.to_owned())),
-            None => (name.clone(), None),
+            None => (name.to_owned(), None),
         };
         let service = base.split('@').next().unwrap_or_default();
         if let Some(&protect) = self.protects.get(service) {

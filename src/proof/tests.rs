@@ -510,3 +510,33 @@ fn a_look_up_of_what_is_out_is_refused() {
     assert_eq!(without(&graph, &["make"]), ["output-of-out"]);
     assert!(without(&graph, &["make", "use"]).is_empty());
 }
+
+#[test]
+fn what_comes_neither_before_nor_after_the_go_is_told_of() {
+    let plan = |needs: &'static [&'static str]| {
+        PlanBuilder::new()
+            .step("upgrade", |s| s.kind(Kind::Upgrade))
+            .step("ready", |s| s.kind(Kind::Upgrade))
+            .step("go", |s| s.gate(["bosses"], 1).needs(needs.iter().copied()))
+            .step("after", |s| s.needs(["go"]))
+    };
+    insta::assert_snapshot!(said(prove(&plan(&["ready"]).graph())), @r"
+    Warning unneeded: upgrade `upgrade` is needed by no step, and lies behind no gate: no go or no-go waits for it
+      hint: let the gate need it, or let it need the gate
+    ");
+    assert_eq!(said(prove(&plan(&["ready", "upgrade"]).graph())), "");
+}
+
+#[test]
+fn strict_refuses_what_is_taken_on_trust_and_nothing_else() {
+    let fault = |code| Fault::warning(code, crate::text::Span::default(), "x");
+    let mut faults = [fault("effects-unsaid"), fault("implied-need"), fault("start-unknown")];
+    assert!(super::strict(&mut faults));
+    let errors: Vec<&str> = faults
+        .iter()
+        .filter(|fault| fault.severity == Severity::Error)
+        .map(|fault| fault.code)
+        .collect();
+    assert_eq!(errors, ["effects-unsaid", "start-unknown"]);
+    assert!(!super::strict(&mut [fault("implied-need")]));
+}

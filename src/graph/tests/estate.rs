@@ -120,6 +120,66 @@ fn a_host_that_bears_a_provider_wants_effects_said() {
 }
 
 #[test]
+fn without_an_estate_any_host_may_bear_a_provider() {
+    let plan = |step: fn(StepBuilder) -> StepBuilder| {
+        PlanBuilder::new()
+            .protect("ocsp", false, 1, ["ocsp@from/ocsp-1"])
+            .step("s", |s| step(s.act(at("from/db-1"))))
+    };
+    assert_eq!(codes(plan(|s| s).compile()), ["effects-unsaid"]);
+    assert!(codes(plan(|s| s.no_effects()).compile()).is_empty());
+    assert!(codes(plan(|s| s).compile_for(&estate())).is_empty(), "the estate says that none does");
+    let nothing = PlanBuilder::new().step("s", |s| s.act(at("from/db-1")));
+    assert!(codes(nothing.compile()).is_empty(), "nothing is protected");
+}
+
+#[test]
+fn a_route_takes_the_provider_that_answers_under_it() {
+    let mut estate = estate();
+    let from = &mut estate.sites.get_mut("from").expect("there").value;
+    let edge = &mut from.edge.as_mut().expect("there").value;
+    edge.url = "http://192.0.2.10".into();
+    edge.routes.insert("revocation".into(), "/ocsp/{line}".into());
+    edge.protected.clear();
+    let ocsp = &mut from.services.get_mut("ocsp").expect("there").value;
+    let provider = ocsp.providers.get_mut("ocsp-1").expect("there");
+    provider.value.url = "http://192.0.2.10/ocsp/{line}/".into();
+    let routes = || vec![template("order"), template("revocation")];
+    let close = |line: &str| {
+        let (site, line) = (template("from"), template(line));
+        Action::EdgeClose(edge::Close { site, line, routes: routes(), status: 404 })
+    };
+    let open = Action::EdgeOpen(edge::Open {
+        site: template("from"),
+        line: template("a"),
+        routes: routes(),
+        status: 404,
+    });
+    let plan = lines()
+        .protect("ocsp", true, 1, ["ocsp@from/ocsp-1"])
+        .step("close", |s| s.act(close("a")))
+        .step("open", |s| s.needs(["close"]).act(open));
+    let graph = plan.clone().compile_for(&estate).expect("compiles");
+    let effects = |name: &str| -> Vec<(&str, Effect)> {
+        let step = graph.find(name).expect("there");
+        let named = |(id, effect): &(crate::event::ProviderId, Effect)| {
+            (graph.providers()[id.index()].name.as_str(), *effect)
+        };
+        graph.effects(step).iter().map(named).collect()
+    };
+    assert_eq!(effects("close"), [("ocsp@from/ocsp-1[a]", Effect::Loses)]);
+    assert_eq!(effects("open"), [("ocsp@from/ocsp-1[a]", Effect::Gains)]);
+    // Nobody else serves the line meanwhile.
+    let faults = crate::proof::prove(&graph).expect_err("refused");
+    assert!(
+        faults.iter().any(|it| it.code == "floor" && it.what.contains("`ocsp[a]`")),
+        "{faults:?}"
+    );
+    let unbound = plan.compile().expect("compiles");
+    assert!(unbound.effects(unbound.find("close").expect("there")).is_empty(), "not known");
+}
+
+#[test]
 fn gates_want_people_enough() {
     let plan = |by: &'static [&'static str], quorum| {
         PlanBuilder::new().step("go", |s| s.gate(by.iter().copied(), quorum))
