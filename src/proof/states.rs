@@ -90,8 +90,17 @@ fn less(set: &Set, other: &Set) -> Set {
     set.iter().zip(other).map(|(a, b)| a & !b).collect()
 }
 
-fn members(set: &Set) -> Vec<usize> {
-    (0..set.len() * 64).filter(|at| has(set, *at)).collect()
+/// What is in a set, ascending.
+fn members(set: &[u64]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for (word, bits) in set.iter().enumerate() {
+        let mut bits = *bits;
+        while bits != 0 {
+            found.push(word * 64 + bits.trailing_zeros() as usize);
+            bits &= bits - 1;
+        }
+    }
+    found
 }
 
 /// Steps by their place in the topological order.
@@ -179,15 +188,20 @@ impl Counter {
 
     /// Parts of which each waits for all of the one before.
     fn in_turn(&self, set: &Set, all: &[usize]) -> Vec<Set> {
-        let mut parts = Vec::new();
-        let (mut before, mut part) = (vec![0; set.len()], vec![0; set.len()]);
-        for (place, &at) in all.iter().enumerate() {
-            part = with(part, at);
-            before = with(before, at);
-            let needs_all =
-                |later: &usize| less(&before, &self.below[*later]).iter().all(|it| *it == 0);
-            if all[place + 1..].iter().all(needs_all) {
-                parts.push(std::mem::replace(&mut part, vec![0; set.len()]));
+        let none = || vec![0; set.len()];
+        let mut parts = vec![none()];
+        // From the last: one part ends before `at` when all from there on need all before it.
+        let mut first_missing = usize::MAX;
+        for (place, &at) in all.iter().enumerate().rev() {
+            let missing = set.iter().zip(&self.below[at]).map(|(set, below)| set & !below);
+            let here = missing.enumerate().find(|(_, missing)| *missing != 0);
+            let here = here.map(|(word, bits)| word * 64 + bits.trailing_zeros() as usize);
+            first_missing = first_missing.min(here.unwrap_or(at));
+            if let Some(part) = parts.last_mut() {
+                *part = with(std::mem::take(part), at);
+            }
+            if place > 0 && first_missing >= at {
+                parts.push(none());
             }
         }
         parts
