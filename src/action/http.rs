@@ -27,7 +27,8 @@ pub struct Http<T> {
     pub every: Option<SignedDuration>,
 }
 
-const METHODS: [(&str, &str); 6] = [
+/// Words of a plan, and the methods that they are.
+pub(crate) const METHODS: [(&str, &str); 6] = [
     ("get", "GET"),
     ("post", "POST"),
     ("put", "PUT"),

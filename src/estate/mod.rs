@@ -4,9 +4,11 @@
 //! references, never as values.
 
 mod read;
+mod schema;
 mod site;
 
 pub use read::read;
+pub use schema::schema;
 
 use crate::text::Spanned;
 use jiff::SignedDuration;
@@ -32,6 +34,8 @@ pub struct Estate {
     pub channels: BTreeMap<String, Spanned<Channel>>,
     /// Where the status page is written (`status: { directory: DIR }`), beside the run directory.
     pub status_directory: Option<PathBuf>,
+    /// The name servers that names of the estate are switched at.
+    pub dns: Option<Dns>,
     /// The lab's control address, when this estate is a lab: witness, load, faults.
     pub lab: Option<LabLink>,
 }
@@ -217,6 +221,15 @@ pub enum Channel {
     },
     /// An HTTP POST (a later issue carries it out).
     Webhook(String),
+}
+
+/// Name servers, and what signs an update to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Addresses or names, with `:PORT` where it is not 53.
+    pub servers: Vec<String>,
+    /// The key (TSIG).
+    pub key: Option<Secret>,
 }
 
 /// How a rehearsal reaches the lab beside the estate proper.

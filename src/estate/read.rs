@@ -1,6 +1,6 @@
 //! From text to an estate: every fault in one go.
 
-use super::{Channel, Estate, LabLink, Probe, Secret, Sentinels};
+use super::{Channel, Dns, Estate, LabLink, Probe, Secret, Sentinels};
 use crate::text::Spanned;
 use crate::text::fault::Fault;
 use crate::text::reader::{Fields, Reader};
@@ -86,7 +86,7 @@ impl Source<'_> {
             estate.channels = self.map(node, "`channels`", "the channel", Self::channel);
         }
         if let Some(node) = fields.take("dns") {
-            self.dns(node);
+            estate.dns = self.dns(node);
         }
         if let Some(node) = fields.take("status") {
             estate.status_directory = self.status(node);
@@ -287,16 +287,17 @@ impl Source<'_> {
         }
     }
 
-    /// Read for its faults: no action of this version asks name servers.
-    fn dns(&mut self, node: &Node<'_>) {
-        let Some(mut fields) = self.reader.fields(node, "`dns`") else { return };
-        if let Some(node) = fields.need("servers") {
-            self.reader.texts(node, "`servers`");
-        }
-        if let Some(node) = fields.take("key") {
-            self.secret(node, "`key`");
-        }
+    /// No action of this version switches names: preflight asks the servers all the same.
+    fn dns(&mut self, node: &Node<'_>) -> Option<Dns> {
+        let mut fields = self.reader.fields(node, "`dns`")?;
+        let servers = fields.need("servers").and_then(|n| self.reader.texts(n, "`servers`"));
+        let key = fields.take("key").map(|node| self.secret(node, "`key`"));
         fields.finish(&mut self.reader, &[]);
+        let key = match key {
+            None => None,
+            Some(key) => Some(key?),
+        };
+        Some(Dns { servers: servers?.into_iter().map(|server| server.value).collect(), key })
     }
 
     fn status(&mut self, node: &Node<'_>) -> Option<PathBuf> {
@@ -333,13 +334,9 @@ impl Source<'_> {
     }
 }
 
+/// Every form that an estate can have.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::estate::{Database, Host, Issuers, Switch};
-    use crate::text::fault::render;
-
-    const GOOD: &str = r#"
+pub(crate) const EVERY_FORM: &str = r#"
 estate: v1
 name: lab
 sites:
@@ -376,6 +373,25 @@ dns: { servers: [192.0.2.1], key: { file: tsig.key } }
 lab: { control: "http://127.0.0.1:1", directory: . }
 status: { directory: public }
 "#;
+
+/// What the reader asks of each map of fields, and the faults; for the schema's test.
+#[cfg(test)]
+pub(crate) fn asked(
+    text: &str,
+) -> (BTreeMap<String, std::collections::BTreeSet<String>>, Vec<Fault>) {
+    let directory = Path::new("");
+    let mut source = Source { reader: Reader::default(), directory };
+    source.root(&tree::parse(text).expect("yaml"));
+    (source.reader.asked(), source.reader.into_faults())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estate::{Database, Host, Issuers, Switch};
+    use crate::text::fault::render;
+
+    const GOOD: &str = super::EVERY_FORM;
 
     fn faults(text: &str) -> Vec<Fault> {
         read(Path::new("e.yaml"), text).expect_err("must be refused")

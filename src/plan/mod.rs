@@ -4,12 +4,16 @@
 
 mod fan;
 mod read;
+mod schema;
 pub(crate) mod scope;
+mod sketch;
 mod steps;
 pub mod template;
 mod work;
 
 pub use read::{is_fatal, read, read_anyway};
+pub use schema::schema;
+pub use sketch::sketch;
 
 use crate::action::{Action, Check, Effects, Undo};
 use crate::text::Spanned;

@@ -435,6 +435,18 @@ pub fn is_fatal(faults: &[Fault]) -> bool {
     faults.iter().any(|fault| fault.severity == Severity::Error)
 }
 
+/// What the reader asks of each map of fields, and the faults; for the schema's test.
+#[cfg(test)]
+pub(crate) fn asked(
+    text: &str,
+) -> (BTreeMap<String, std::collections::BTreeSet<String>>, Vec<Fault>) {
+    let path = Path::new("plan.yaml");
+    let mut scope = Scope::new(text, path);
+    let root = tree::parse(text).expect("yaml");
+    read_root(&root, &mut scope, path, text);
+    (scope.reader.asked(), scope.reader.into_faults())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

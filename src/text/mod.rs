@@ -3,6 +3,7 @@
 pub mod fault;
 pub mod near;
 pub mod reader;
+pub mod schema;
 pub mod time;
 pub mod tree;
 

@@ -21,6 +21,9 @@ pub struct Reader {
     faults: Vec<Fault>,
     suggested: usize,
     errors: usize,
+    /// What maps of fields were asked for, by their names.
+    #[cfg(test)]
+    asked: BTreeMap<String, std::collections::BTreeSet<String>>,
 }
 
 /// The fields of a map, taken one by one; what is left over is unknown.
@@ -52,6 +55,12 @@ impl Reader {
     /// Errors reported so far.
     pub fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// The fields that were asked for, by the map's name without its backticks.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> BTreeMap<String, std::collections::BTreeSet<String>> {
+        self.asked.clone()
     }
 
     /// The faults, in written order.
@@ -372,6 +381,12 @@ impl<'n> Fields<'n> {
     /// Reports every field that nobody asked for, every field that is written twice, and every
     /// field that is needed and missing. `other` explains words of other tools that people try.
     pub fn finish(self, reader: &mut Reader, other: &[(&str, &str)]) {
+        #[cfg(test)]
+        reader
+            .asked
+            .entry(self.what.trim_matches('`').to_owned())
+            .or_default()
+            .extend(self.known.iter().map(|name| (*name).to_owned()));
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         let mut missing = self.missing;
         for entry in self.entries {
