@@ -1,5 +1,10 @@
 //! The command line: the binary itself, whole answers and exit codes.
 
+#[path = "cli/author.rs"]
+mod author;
+#[cfg(feature = "lab")]
+#[path = "cli/preflight.rs"]
+mod preflight;
 mod space;
 
 use space::{Space, eventually};

@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod plans;
+
+pub use plans::{Guard, Init, Preflight, Schema, SchemaOf};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +25,8 @@ pub enum Command {
     Check(Check),
     /// Show the steps and what they hang on
     Graph(Graph),
+    /// Look at everything that a run would touch; nothing is changed
+    Preflight(Preflight),
     /// Run a plan on the embedded lab, or on an estate that is not production
     #[cfg(feature = "lab")]
     Rehearse(Rehearse),
@@ -61,6 +67,8 @@ pub enum Command {
     Abort(Reasoned),
     /// Undo what was begun: the run, a line, or back to a checkpoint
     Rollback(Rollback),
+    /// Watch what a plan protects, with no run: the guard alone
+    Guard(Guard),
     /// Revoke a certificate now: the emergency lane, open at every moment of a run
     Revoke(Revoke),
     /// What happened in a run
@@ -72,6 +80,10 @@ pub enum Command {
     #[cfg(feature = "lab")]
     #[command(subcommand)]
     Lab(Lab),
+    /// JSON schema of plans or estates, for editors
+    Schema(Schema),
+    /// Write a small plan to begin with
+    Init(Init),
     /// Completions for a shell
     Completions {
         /// The shell
@@ -158,6 +170,9 @@ pub struct Run {
     /// The name of a production estate, instead of typing it when asked
     #[arg(long, value_name = "NAME")]
     pub yes: Option<String>,
+    /// Only when nothing has changed since this lock was made (`preflight --steps -o FILE`)
+    #[arg(long, value_name = "FILE")]
+    pub locked: Option<PathBuf>,
     /// Exit with 5 instead of waiting for a phase or a `not_before`
     #[arg(long)]
     pub exit_between: bool,

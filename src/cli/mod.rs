@@ -6,12 +6,14 @@ mod check;
 mod drive;
 pub mod exit;
 mod graph;
-
+mod guard;
+mod init;
 mod journal;
 #[cfg(feature = "lab")]
 mod lab;
 mod learn;
 mod page;
+mod preflight;
 mod problem;
 mod read;
 #[cfg(feature = "lab")]
@@ -20,6 +22,7 @@ mod report;
 mod resume;
 mod revoke;
 mod run;
+mod schema;
 mod screen;
 mod status;
 mod target;
@@ -60,6 +63,8 @@ fn command(command: Command) -> Result<Exit, Problem> {
     match command {
         Command::Check(args) => check::main(&args),
         Command::Graph(args) => graph::main(&args),
+        Command::Preflight(args) => preflight::main(&args),
+        Command::Guard(args) => guard::main(&args),
         #[cfg(feature = "lab")]
         Command::Rehearse(args) => rehearse::main(args),
         Command::Run(args) => run::main(args),
@@ -82,6 +87,8 @@ fn command(command: Command) -> Result<Exit, Problem> {
         Command::Journal(args) => journal::main(&args),
         #[cfg(feature = "lab")]
         Command::Lab(args) => lab::main(args),
+        Command::Schema(args) => schema::main(&args),
+        Command::Init(args) => init::main(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cutover", &mut text);

@@ -121,7 +121,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Problem> {
         .map_err(|error| Problem::wrong(format!("opening `{}`: {error}", path.display())))
 }
 
-fn text(path: &Path) -> Result<String, Problem> {
+pub(crate) fn text(path: &Path) -> Result<String, Problem> {
     let shown = path.display();
     let failed = |error: std::io::Error| Problem::wrong(format!("reading `{shown}`: {error}"));
     let file = std::fs::File::open(path)

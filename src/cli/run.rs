@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 pub(super) fn main(args: Run) -> Result<Exit, Problem> {
     let loaded = load(&args.plan, args.estate.as_deref())?;
     super::err(&loaded.warnings);
+    if let Some(lock) = &args.locked {
+        super::preflight::hold_to(&loaded, lock)?;
+    }
     consent(&loaded, args.yes.as_deref())?;
     let now = Clock::system().now();
     let shift_s = if args.shift_window { shift(&loaded, now) } else { 0 };

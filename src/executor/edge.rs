@@ -44,6 +44,48 @@ pub(super) async fn is_open(open: &Open<String>, until: &Until, context: &Contex
     Aim::opened(open, context)?.is(until).await
 }
 
+/// Whether a route of a line is open, says the edge, and the status that a client gets there.
+/// Changes nothing.
+pub(super) async fn standing(
+    (site, line, route): (&str, &str, &str),
+    until: &Until,
+    context: &Context,
+) -> Result<(bool, u16), Ending> {
+    let aim = Aim { edge: edge(site, context)?, site, line, routes: &[], status: 404, open: true };
+    let url = aim.client_url(route)?;
+    let state = admin::get(&aim.admin_url(route), until).await.map_err(Ending::Unknown)?;
+    let open = state["open"].as_bool().ok_or_else(|| {
+        let url = aim.admin_url(route);
+        Ending::Unknown(Failure::in_doubt(format!("`{url}` does not say `open`: {state}")))
+    })?;
+    match ask(&url, until).await {
+        Ok(status) => Ok((open, status)),
+        Err(Wrong::Answers(failure) | Wrong::Silent(failure)) => Err(Ending::Unknown(failure)),
+    }
+}
+
+/// Whether everything protected of a line answers at a site's edge. Changes nothing.
+pub(super) async fn protected(
+    (site, line): (&str, &str),
+    until: &Until,
+    context: &Context,
+) -> Result<usize, Ending> {
+    let aim = Aim { edge: edge(site, context)?, site, line, routes: &[], status: 404, open: true };
+    match aim.look(until).await {
+        Ok(()) => Ok(aim.edge.protected.len()),
+        Err(Wrong::Answers(failure) | Wrong::Silent(failure)) => Err(Ending::Failed(failure)),
+    }
+}
+
+/// What setting routes does, for people.
+pub(super) fn describe(close: &Close<String>, open: bool, context: &Context) -> Vec<String> {
+    let Close { site, line, routes, status } = close;
+    let Ok(edge) = edge(site, context) else { return Vec::new() };
+    let aim = Aim { edge, site, line, routes, status: *status, open };
+    let body = aim.body();
+    routes.iter().map(|route| format!("PUT {} {body}", aim.admin_url(route))).collect()
+}
+
 fn edge<'a>(site: &str, context: &'a Context) -> Result<&'a Edge, Ending> {
     let edge = context.site(site)?.edge.as_ref();
     edge.map(|edge| &edge.value)
@@ -68,7 +110,7 @@ impl<'a> Aim<'a> {
         for route in self.routes {
             self.client_url(route)?;
         }
-        let body = json!({ "open": self.open, "status": self.status });
+        let body = self.body();
         for route in self.routes {
             let verb = if self.open { "opening" } else { "closing" };
             context.doing(format!("{verb} `{route}` of `{}`", self.line));
@@ -93,6 +135,10 @@ impl<'a> Aim<'a> {
             Err(Wrong::Answers(_)) => Err(Ending::NotDone),
             Err(Wrong::Silent(failure)) => Err(Ending::Unknown(failure)),
         }
+    }
+
+    fn body(&self) -> Value {
+        json!({ "open": self.open, "status": self.status })
     }
 
     fn reads_right(&self, state: &Value) -> bool {

@@ -9,6 +9,7 @@ mod edge;
 mod http;
 mod notify;
 mod orders;
+pub mod preflight;
 pub mod process;
 mod provider;
 mod role;

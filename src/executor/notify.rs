@@ -58,6 +58,11 @@ struct Notice {
     text: String,
 }
 
+/// The subject of a notice that can be read and filled. Changes nothing.
+pub(super) fn subject(notify: &Notify<String>, context: &Context) -> Result<String, Failure> {
+    read(notify, context).map(|notice| notice.subject)
+}
+
 fn read(notify: &Notify<String>, context: &Context) -> Result<Notice, Failure> {
     let path = context.plan_dir.join(&notify.notice);
     let trouble = |error: &dyn std::fmt::Display| {

@@ -22,6 +22,9 @@ const BEAT: Duration = Duration::from_millis(100);
 /// at the rate, and does not make up for it all at once.
 const AHEAD: f64 = 0.5;
 
+/// What is said of a queue without a gate.
+const NO_GATE: &str = "`order_gate` does not hold its one row";
+
 /// A line's queue at a site.
 #[derive(Clone)]
 struct Queue {
@@ -128,6 +131,30 @@ pub(super) async fn is_resumed(
     if paused || waits { Err(Ending::NotDone) } else { Ok(Outputs::new()) }
 }
 
+/// Whether the queue is paused, and how many orders are queued. Leaves no trace in the database.
+pub(super) async fn standing(
+    site: &str,
+    line: &str,
+    context: &Context,
+) -> Result<(bool, u64), Ending> {
+    let queue = find(site, line, context)?;
+    let ask = move || {
+        sqlite::look::ask(queue.database.path(), |connection| {
+            let sql = "SELECT paused FROM order_gate WHERE one = 1";
+            let paused: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+            let paused = paused.ok_or_else(|| Trouble::last(NO_GATE))?;
+            let sql = format!("SELECT count(*) FROM {} WHERE state = 'queued'", queue.table);
+            let queued: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+            Ok((paused != 0, queued.unsigned_abs()))
+        })
+    };
+    let asked = tokio::task::spawn_blocking(ask).await;
+    let asked = asked.map_err(|error| {
+        Ending::Unknown(Failure::in_doubt(format!("BUG: the look broke off: {error}")))
+    })?;
+    asked.map(|(standing, _)| standing).map_err(Ending::Failed)
+}
+
 fn find(site_name: &str, line: &str, context: &Context) -> Result<Queue, Ending> {
     let site = context.site(site_name)?;
     let lacks = |what: &str| {
@@ -166,7 +193,7 @@ impl Queue {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if transaction.execute(sql, [])? != 1 {
-                return Err(Trouble::last("`order_gate` does not hold its one row"));
+                return Err(Trouble::last(NO_GATE));
             }
             transaction.commit()?;
             Ok(())
@@ -182,7 +209,7 @@ impl Queue {
                     Ok(Gate { paused: row.get::<_, i64>(0)? != 0, released: row.get(1)? })
                 })
                 .optional()?;
-            gate.ok_or_else(|| Trouble::last("`order_gate` does not hold its one row"))
+            gate.ok_or_else(|| Trouble::last(NO_GATE))
         })
         .await
     }

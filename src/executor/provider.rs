@@ -28,7 +28,10 @@ pub(super) async fn is(
 }
 
 /// `SERVICE@SITE/NAME`. Its commands run on its host, when the estate knows that host.
-fn find<'a>(provider: &Provider<String>, context: &'a Context) -> Result<Found<'a>, Ending> {
+pub(super) fn find<'a>(
+    provider: &Provider<String>,
+    context: &'a Context,
+) -> Result<Found<'a>, Ending> {
     let named = &provider.provider;
     let unknown = || Ending::Failed(Failure::last(format!("the estate has no provider `{named}`")));
     let (service, place) = named.split_once('@').ok_or_else(unknown)?;

@@ -23,7 +23,7 @@ pub(super) async fn is(role: &Role<String>, on: bool, until: &Until, context: &C
 }
 
 /// `ROLE@SITE/LINE`, or `ROLE@SITE` for all lines.
-fn find<'a>(role: &Role<String>, context: &'a Context) -> Result<Found<'a>, Ending> {
+pub(super) fn find<'a>(role: &Role<String>, context: &'a Context) -> Result<Found<'a>, Ending> {
     let named = &role.role;
     let unknown = || Ending::Failed(Failure::last(format!("the estate has no role `{named}`")));
     let (name, place) = named.split_once('@').ok_or_else(unknown)?;

@@ -65,7 +65,16 @@ impl Found<'_> {
     /// Whether it is as wanted.
     pub(crate) async fn is(&self, on: bool, until: &Until, context: &Context) -> Worked {
         context.doing(format!("asking whether `{}` is {}", self.name, word(on)));
-        let is = match self.switch {
+        if self.is_on(until, context).await? == on {
+            Ok(Outputs::new())
+        } else {
+            Err(Ending::NotDone)
+        }
+    }
+
+    /// Whether it is on. Changes nothing.
+    pub(crate) async fn is_on(&self, until: &Until, context: &Context) -> Result<bool, Ending> {
+        match self.switch {
             Switch::Admin(url) => {
                 let url = fill_line(url, self.line.as_deref());
                 let state = admin::get(&url, until).await.map_err(Ending::Unknown)?;
@@ -73,17 +82,32 @@ impl Found<'_> {
                     Ending::Unknown(Failure::in_doubt(format!(
                         "`{url}` does not say `on`: {state}"
                     )))
-                })?
+                })
             }
             Switch::Commands { is_on, .. } if is_on.is_empty() => {
-                return Err(Ending::Unknown(Failure::in_doubt(format!(
+                Err(Ending::Unknown(Failure::in_doubt(format!(
                     "the estate has no command that says whether `{}` is on",
                     self.name
-                ))));
+                ))))
             }
-            Switch::Commands { is_on, .. } => self.asked(is_on, until, context).await?,
-        };
-        if is == on { Ok(Outputs::new()) } else { Err(Ending::NotDone) }
+            Switch::Commands { is_on, .. } => self.asked(is_on, until, context).await,
+        }
+    }
+
+    /// What turning it does, for people.
+    pub(crate) fn describe(&self, on: bool) -> String {
+        match self.switch {
+            Switch::Admin(url) => {
+                let url = fill_line(url, self.line.as_deref());
+                format!("PUT {url} {}", json!({ "on": on }))
+            }
+            Switch::Commands { on: to_on, off: to_off, .. } => {
+                let argv = if on { to_on } else { to_off };
+                let argv: Vec<String> =
+                    argv.iter().map(|word| fill_line(word, self.line.as_deref())).collect();
+                process::shown(&argv)
+            }
+        }
     }
 
     async fn asked(

@@ -370,6 +370,14 @@ fn load(path: &Path) -> Result<Vec<u8>, CertError> {
         .map_err(|error| CertError::new(path, format!("is not a certificate: {error}")))
 }
 
+/// Looks at the certificate of a file.
+pub(crate) fn read_file<T>(path: &Path, look: impl FnOnce(&Cert<'_>) -> T) -> Result<T, CertError> {
+    let der = load(path)?;
+    let cert =
+        read(&der).map_err(|why| CertError::new(path, format!("is not a certificate: {why}")))?;
+    Ok(look(&cert))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,6 +84,11 @@ impl Crl {
         self.index.is_empty()
     }
 
+    /// When a newer one is due at the latest; Unix seconds.
+    pub fn next_update(&self) -> Option<i64> {
+        self.next_update
+    }
+
     /// Its bytes.
     pub(crate) fn raw(&self) -> &Bytes {
         &self.raw

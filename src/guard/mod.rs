@@ -9,9 +9,11 @@ pub mod cert;
 pub mod crl;
 pub mod fetch;
 mod finding;
+mod first;
 #[cfg(test)]
 mod fixture;
 pub mod ocsp;
+pub mod paper;
 mod probe;
 mod seal;
 mod sign;
@@ -19,6 +21,7 @@ mod walk;
 mod watch;
 
 pub use cert::{CertError, Issuer, Serial};
+pub use first::{First, first_verdicts};
 pub use watch::Stats;
 
 use crate::event::{Seq, Verdict};
@@ -149,7 +152,9 @@ impl Guard {
         pace: Pace,
     ) -> Result<(GuardHandle, mpsc::UnboundedReceiver<Said>), GuardError> {
         let probers = load(&targets)?;
-        let stats = targets.iter().map(|target| Stats::new(&target.name)).collect();
+        let questions = probers.iter().map(probe::Prober::subjects);
+        let stats = targets.iter().zip(questions);
+        let stats = stats.map(|(target, count)| Stats::new(&target.name, count)).collect();
         let shared = Arc::new(Shared { stats: Mutex::new(stats), stop: AtomicBool::new(false) });
         let (say, said) = mpsc::unbounded_channel();
         let (tell, told) = mpsc::unbounded_channel();

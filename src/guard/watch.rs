@@ -28,6 +28,8 @@ const STALLED: Duration = Duration::from_secs(15);
 pub struct Stats {
     /// `ocsp@to/ocsp-1[geotrust]`
     pub name: String,
+    /// So many different things are asked about, one after the other.
+    pub questions: usize,
     /// Right answers.
     pub answers: u64,
     /// Questions (re-asks counted for themselves) without a right answer.
@@ -40,9 +42,10 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, questions: usize) -> Self {
         Self {
             name: name.to_owned(),
+            questions,
             answers: 0,
             failures: 0,
             verdict: Verdict::Unknown,

@@ -10,7 +10,7 @@ use crate::executor::{Ask, Deed};
 use crate::failure::Failure;
 use crate::graph::Graph;
 use crate::plan::Work;
-use crate::plan::template::Template;
+use crate::plan::template::{Piece, Template};
 use crate::run::Run;
 use std::time::Duration;
 
@@ -59,14 +59,54 @@ pub(super) fn prepare(run: &Run, job: Job) -> Result<Prepared, String> {
     };
     let outputs = |step: StepId| -> Option<&Outputs> { run.outputs(step) };
     let action = fill(action, &mut |template| graph.fill(job.step, template, &outputs))?;
-    let ask = match (job.way, &def.work) {
-        (Way::Check, Work::Act { check: Check::BuiltIn, .. }) => Ask::IsDone,
-        (Way::Check, _) => Ask::Check,
-        (Way::Do | Way::Undo, _) => Ask::Perform,
-    };
+    let ask = ask_of(graph, job);
     let outputs = if job.way == Way::Do { def.outputs.clone() } else { Vec::new() };
     let timeout = def.timeout.and_then(|timeout| Duration::try_from(timeout).ok());
     Ok(Prepared::Deed(Deed { action, ask, timeout, outputs }))
+}
+
+/// What an executor is asked by a job.
+pub(super) fn ask_of(graph: &Graph, job: Job) -> Ask {
+    match (job.way, &graph.def(job.step).work) {
+        (Way::Check, Work::Act { check: Check::BuiltIn, .. }) => Ask::IsDone,
+        (Way::Check, _) => Ask::Check,
+        (Way::Do | Way::Undo, _) => Ask::Perform,
+    }
+}
+
+/// The action of a job before anything has run, filled as [`prepare`] will fill it: only what other
+/// steps will have printed stays a look-up. None where the plan names no action; the flag says
+/// whether a look-up is left.
+///
+/// # Errors
+/// The look-up that finds nothing.
+pub(super) fn foresee(graph: &Graph, job: Job) -> Result<Option<(Action<String>, bool)>, String> {
+    let Some(action) = action_of(graph, job) else { return Ok(None) };
+    let mut open = false;
+    let action = fill(action, &mut |template| {
+        open |= template.outputs().next().is_some();
+        foresee_text(graph, job.step, template)
+    })?;
+    Ok(Some((action, open)))
+}
+
+/// A text of a step before anything has run.
+///
+/// # Errors
+/// The look-up that finds nothing.
+pub(super) fn foresee_text(
+    graph: &Graph,
+    step: StepId,
+    template: &Template,
+) -> Result<String, String> {
+    let none = |_: StepId| -> Option<&Outputs> { None };
+    template.fill(&mut |piece| match piece {
+        Piece::Output { .. } => Ok(piece.to_string()),
+        other => {
+            let alone = Template { pieces: vec![other.clone()], span: template.span };
+            graph.fill(step, &alone, &none)
+        }
+    })
 }
 
 /// How a job ends for which the plan names no action.

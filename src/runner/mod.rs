@@ -9,6 +9,7 @@
 //! Not known here: whether an event is legal (`run`), how anything is done (`world`, `executor`), how
 //! a record is written (`journal`), who listens at the socket (`operator`).
 
+pub mod alone;
 pub mod clock;
 mod deed;
 pub mod fault;
@@ -18,6 +19,7 @@ mod inbox;
 mod lane;
 mod letters;
 mod pending;
+pub mod preflight;
 pub mod rehearsal;
 mod signals;
 mod start;

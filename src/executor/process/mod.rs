@@ -265,16 +265,8 @@ pub(crate) async fn execute(
 }
 
 fn start(command: &Command<'_>, directory: &Path, context: &Context) -> Result<Child, Failure> {
-    let path = host_path(&context.estate, command.at)?;
     let name = command.argv.first().ok_or_else(|| Failure::last("the command is empty"))?;
-    let search = search_path(path.as_deref(), command.env.get("PATH"));
-    let program = find(name, &search).ok_or_else(|| {
-        let place =
-            command.at.map_or_else(|| "on this machine".to_owned(), |at| format!("at `{at}`"));
-        let first =
-            path.as_ref().map_or_else(String::new, |path| format!("`{}` and ", path.display()));
-        Failure::last(format!("command `{name}` is not found {place}: looked in {first}the PATH"))
-    })?;
+    let (program, search) = locate(name, command.at, command.env.get("PATH"), &context.estate)?;
     let work = absolute(&context.plan_dir);
     if !work.is_dir() {
         return Err(Failure::last(format!("the plan's directory `{}` is gone", work.display())));
@@ -435,6 +427,24 @@ fn search_path(host: Option<&Path>, given: Option<&String>) -> OsString {
     }
 }
 
+/// The program that a name means at a host, and where it and its children look for commands.
+pub(crate) fn locate(
+    name: &str,
+    at: Option<&str>,
+    path: Option<&String>,
+    estate: &Estate,
+) -> Result<(PathBuf, OsString), Failure> {
+    let own = host_path(estate, at)?;
+    let search = search_path(own.as_deref(), path);
+    let program = find(name, &search).ok_or_else(|| {
+        let place = at.map_or_else(|| "on this machine".to_owned(), |at| format!("at `{at}`"));
+        let first =
+            own.as_ref().map_or_else(String::new, |path| format!("`{}` and ", path.display()));
+        Failure::last(format!("command `{name}` is not found {place}: looked in {first}the PATH"))
+    })?;
+    Ok((program, search))
+}
+
 fn find(name: &str, search: &OsString) -> Option<PathBuf> {
     // With a slash it starts from the plan's directory, as the child's working directory has it.
     if name.contains('/') {
@@ -444,6 +454,19 @@ fn find(name: &str, search: &OsString) -> Option<PathBuf> {
         fs::metadata(file)
             .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
     })
+}
+
+/// A command as it would be typed, for people.
+pub(crate) fn shown(argv: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+    let word = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn patterns(outputs: &[Output]) -> Result<Vec<(&str, regex_lite::Regex)>, Failure> {

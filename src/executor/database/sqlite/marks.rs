@@ -29,47 +29,93 @@ pub(super) enum Holds {
     Foreign(String),
 }
 
-/// Looks at what is there.
+/// What lies in a target, whoever left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing.
+    Nothing,
+    /// The beginning of a copy: of which database, by which run (none: the mark is empty).
+    Half(Option<Owner>, String),
+    /// A finished copy.
+    Whole(Option<Owner>, Receipt),
+    /// Tables, views and triggers that no mark speaks of.
+    Objects(Vec<String>),
+}
+
+/// Whose a copy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// The run.
+    run: String,
+    /// Of which database.
+    database: String,
+}
+
+impl Left {
+    /// In words, when a copy is there.
+    pub(super) fn copy(&self) -> Option<String> {
+        let said = |what: &str, owner: &Option<Owner>| match owner {
+            Some(Owner { run, database }) => format!("{what} of `{database}` by run `{run}`"),
+            None => format!("{what} by nobody"),
+        };
+        match self {
+            Self::Half(owner, _) => Some(said("half a copy", owner)),
+            Self::Whole(owner @ Some(_), _) => Some(said("the copy", owner)),
+            Self::Whole(None, _) => Some("a copy by nobody".to_owned()),
+            Self::Nothing | Self::Objects(_) => None,
+        }
+    }
+}
+
+/// Looks at what is there, and whether it is this run's.
 pub(super) fn holds(connection: &Connection, work: &Work) -> Result<Holds, Trouble> {
-    let (run, database) = (&work.context.run, &work.database);
+    let ours = |owner: &Option<Owner>| {
+        owner
+            .as_ref()
+            .is_some_and(|owner| owner.run == work.context.run && owner.database == work.database)
+    };
+    let left = left(connection)?;
+    let copy = left.copy();
+    Ok(match left {
+        Left::Nothing => Holds::Nothing,
+        Left::Half(owner, schema) if ours(&owner) => Holds::Half { schema },
+        Left::Whole(owner, receipt) if ours(&owner) => Holds::Whole(receipt),
+        Left::Half(..) | Left::Whole(..) => Holds::Foreign(copy.unwrap_or_default()),
+        Left::Objects(names) => {
+            let some: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+            let more = if names.len() > 5 { ", ..." } else { "" };
+            Holds::Foreign(format!("{}{more}", some.join(", ")))
+        }
+    })
+}
+
+/// Looks at what is there, whoever left it.
+pub(super) fn left(connection: &Connection) -> Result<Left, Trouble> {
+    let owner = |row: &rusqlite::Row<'_>| {
+        Ok::<_, rusqlite::Error>(Owner { run: row.get(0)?, database: row.get(1)? })
+    };
     if has(connection, MARK)? {
-        let found = connection
-            .query_row(&format!("SELECT run, database, schema FROM {MARK}"), [], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-            })
-            .optional()?;
-        return Ok(match found {
-            Some((by, of, schema)) if by == *run && of == *database => Holds::Half { schema },
-            Some((by, of, _)) => Holds::Foreign(format!("half a copy of `{of}` by run `{by}`")),
-            None => Holds::Foreign("half a copy by nobody".to_owned()),
+        let sql = format!("SELECT run, database, schema FROM {MARK}");
+        let found = connection.query_row(&sql, [], |row| Ok((owner(row)?, row.get(2)?)));
+        return Ok(match found.optional()? {
+            Some((owner, schema)) => Left::Half(Some(owner), schema),
+            None => Left::Half(None, String::new()),
         });
     }
     if has(connection, RECEIPT)? {
-        let found = connection
-            .query_row(
-                &format!("SELECT run, database, rows, bytes, digest FROM {RECEIPT}"),
-                [],
-                |row| {
-                    let number = |place| row.get::<_, i64>(place).map(i64::unsigned_abs);
-                    let receipt =
-                        Receipt { rows: number(2)?, bytes: number(3)?, digest: row.get(4)? };
-                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, receipt))
-                },
-            )
-            .optional()?;
-        return Ok(match found {
-            Some((by, of, receipt)) if by == *run && of == *database => Holds::Whole(receipt),
-            Some((by, of, _)) => Holds::Foreign(format!("the copy of `{of}` by run `{by}`")),
-            None => Holds::Foreign("a copy by nobody".to_owned()),
+        let sql = format!("SELECT run, database, rows, bytes, digest FROM {RECEIPT}");
+        let found = connection.query_row(&sql, [], |row| {
+            let number = |place| row.get::<_, i64>(place).map(i64::unsigned_abs);
+            let receipt = Receipt { rows: number(2)?, bytes: number(3)?, digest: row.get(4)? };
+            Ok((owner(row)?, receipt))
+        });
+        return Ok(match found.optional()? {
+            Some((owner, receipt)) => Left::Whole(Some(owner), receipt),
+            None => Left::Whole(None, Receipt { rows: 0, bytes: 0, digest: String::new() }),
         });
     }
     let names = foreign(connection)?;
-    if names.is_empty() {
-        return Ok(Holds::Nothing);
-    }
-    let some: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
-    let more = if names.len() > 5 { ", ..." } else { "" };
-    Ok(Holds::Foreign(format!("{}{more}", some.join(", "))))
+    Ok(if names.is_empty() { Left::Nothing } else { Left::Objects(names) })
 }
 
 /// Whether a copy into it has begun and not ended.

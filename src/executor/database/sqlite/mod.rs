@@ -5,6 +5,7 @@
 
 mod compare;
 mod copy;
+pub(crate) mod look;
 mod marks;
 mod schema;
 mod snapshot;
@@ -198,6 +199,11 @@ impl Sqlite {
     pub(crate) fn new(path: &Path, name: String) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self { path, name }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether both are one file.
