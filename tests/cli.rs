@@ -324,3 +324,42 @@ fn the_plan_of_the_day_is_proved_without_a_warning_and_not_without_serial() {
     let said = space.run(&["check", "plan.yaml"]).exits(2);
     said.says("`upgrade-ocsp[ocsp-1]`, `upgrade-ocsp[ocsp-2]` are under way").says("serial: true");
 }
+
+#[test]
+fn check_takes_durations_and_failures_from_earlier_runs() {
+    let space = Space::new();
+    let steps = r#"
+on_failure: rollback
+steps:
+  a: { run: [true], undo: { none: nothing }, estimate: 1m }
+  b: { needs: [a], run: [false], undo: { none: nothing }, estimate: 1m }
+  c: { needs: [b], run: [true], undo: { none: nothing }, estimate: 5m..9m }
+"#;
+    space.write("p.yaml", &format!("cutover: v1\nname: p{steps}"));
+    space.run(&["run", "p.yaml", "--run", "r"]).exits(3);
+    let window = "window: { opens: \"2030-01-01T08:00[UTC]\", closes: \"2030-01-01T09:00[UTC]\" }";
+    space.write("plan.yaml", &format!("cutover: v1\nname: plan\n{window}{steps}"));
+
+    let json = space.run(&["check", "plan.yaml", "--json"]).exits(0).json();
+    let outlook = &json["outlook"];
+    assert_eq!(outlook["window"]["completed"], 10_000, "an estimate never fails: {outlook}");
+    assert_eq!(
+        (&outlook["window"]["measured"], &outlook["expected_s"]),
+        (&false.into(), &540.into())
+    );
+
+    let json = space.run(&["check", "plan.yaml", "--json", "--learn", "r"]).exits(0).json();
+    let outlook = &json["outlook"];
+    // `b` failed in the only attempt that was seen.
+    assert_eq!(outlook["window"]["rolled_back"], 10_000, "{outlook}");
+    let sources = &outlook["sources"];
+    assert_eq!((&sources["measured"], &sources["estimated"]), (&1.into(), &2.into()), "{sources}");
+    assert_eq!(
+        (&sources["runs"][0]["run"], &sources["runs"][0]["durations"]),
+        (&"r".into(), &1.into())
+    );
+
+    space.run(&["check", "plan.yaml", "--learn", "r"]).exits(0).says("1 from `r`").says("odds");
+    space.run(&["check", "plan.yaml", "--learn", "r", "./r"]).exits(2).says("named twice");
+    space.run(&["check", "plan.yaml", "--learn", "nowhere"]).exits(2).says("nowhere");
+}
