@@ -124,6 +124,9 @@ pub struct Graph {
     /// How
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     pub format: GraphFormat,
+    /// Draw every instance of a fan-out by itself, instead of one box for all of them
+    #[arg(long)]
+    pub expand: bool,
 }
 
 /// Formats of `graph`.
@@ -133,6 +136,10 @@ pub enum GraphFormat {
     Text,
     /// Graphviz
     Dot,
+    /// A Mermaid block, for wikis and forges
+    Mermaid,
+    /// A picture of its own, for a browser
+    Svg,
 }
 
 /// What every command that runs a plan takes.

@@ -4,6 +4,7 @@
 //! Not known here: how the state came about, files, sockets.
 
 pub mod board;
+pub mod check;
 pub mod graph;
 pub mod lines;
 pub mod outlook;

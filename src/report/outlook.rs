@@ -15,9 +15,16 @@ const HANGS_ON: usize = 5;
 /// The window's part of the page: lines of a word and what is said of it.
 pub fn text(graph: &Graph, outlook: &Outlook) -> String {
     let mut out = String::new();
-    let mut say = |word: &str, what: &str| {
+    for (word, what) in rows(graph, outlook) {
         let _ = writeln!(out, "  {word:<11} {what}");
-    };
+    }
+    out
+}
+
+/// The same, as rows of a word and what is said of it.
+pub fn rows(graph: &Graph, outlook: &Outlook) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    let mut say = |word: &str, what: &str| out.push((word.to_owned(), what.to_owned()));
     if let Some(fit) = &outlook.window {
         let zone = graph.plan().window.as_ref().map_or(TimeZone::UTC, |window| window.zone.clone());
         ends(outlook, fit, &zone, &mut say);
