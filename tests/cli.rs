@@ -296,6 +296,11 @@ fn status_and_graph_are_readable() {
     space.run(&["watch", "r"]).exits(0).says("closed");
     space.run(&["graph", "first.yaml"]).exits(0).says("greet");
     space.run(&["graph", "first.yaml", "--format", "dot"]).exits(0).says("digraph");
+    space.run(&["graph", "first.yaml", "--format", "mermaid"]).exits(0).says("flowchart TB");
+    let svg = space.run(&["graph", "first.yaml", "--format", "svg", "--expand"]).exits(0);
+    assert!(svg.stdout.starts_with("<svg ") && svg.stdout.ends_with("</svg>\n"));
+    let json = space.run(&["check", "first.yaml", "--json"]).exits(0).json();
+    assert_eq!((&json["ok"], &json["definitions"]), (&true.into(), &3.into()));
     space.run(&["completions", "bash"]).exits(0).says("cutover");
     space.run(&["man"]).exits(0).says("cutover");
 }

@@ -55,6 +55,8 @@ pub(super) struct Layout {
 
 /// Boxes first, then bends.
 struct Net {
+    /// How many of them are boxes.
+    boxes: usize,
     layer: Vec<usize>,
     wide: Vec<f64>,
     up: Vec<Vec<usize>>,
@@ -126,6 +128,7 @@ fn layers(ask: &Ask<'_>) -> Vec<usize> {
 impl Net {
     fn of(ask: &Ask<'_>, layer: Vec<usize>) -> Self {
         let mut net = Self {
+            boxes: layer.len(),
             wide: ask.sizes.iter().map(|(wide, _)| *wide).collect(),
             up: vec![Vec::new(); layer.len()],
             down: vec![Vec::new(); layer.len()],
@@ -256,7 +259,7 @@ impl Net {
                     if down { (&self.up, &self.down) } else { (&self.down, &self.up) };
                 self.pack(&self.rows[row], &mut x, |x, at| {
                     let beside = if near[at].is_empty() { &far[at] } else { &near[at] };
-                    let bend = at >= self.bends_from();
+                    let bend = at >= self.boxes;
                     match beside.as_slice() {
                         [] => (x[at], 0.2),
                         some => {
@@ -268,11 +271,25 @@ impl Net {
                 });
             }
         }
+        self.centre(&mut x);
         x
     }
 
-    fn bends_from(&self) -> usize {
-        self.wide.len() - self.bends.iter().map(Vec::len).sum::<usize>()
+    /// Rows that hang on nothing stand in the middle of the others.
+    fn centre(&self, x: &mut [f64]) {
+        let alone = |at: &usize| self.up[*at].is_empty() && self.down[*at].is_empty();
+        let span =
+            |at: usize, x: &[f64]| (x[at] - self.wide[at] / 2.0, x[at] + self.wide[at] / 2.0);
+        let linked = (0..x.len()).filter(|at| !alone(at)).map(|at| span(at, x));
+        let (left, right) = linked.fold((f64::INFINITY, f64::NEG_INFINITY), |all, one| {
+            (all.0.min(one.0), all.1.max(one.1))
+        });
+        let middle = if left < right { (left + right) / 2.0 } else { 0.0 };
+        for row in self.rows.iter().filter(|row| row.iter().all(alone)) {
+            let (Some(&first), Some(&last)) = (row.first(), row.last()) else { continue };
+            let by = middle - (span(first, x).0 + span(last, x).1) / 2.0;
+            row.iter().for_each(|&at| x[at] += by);
+        }
     }
 
     /// How far each of a row is at least from its first.

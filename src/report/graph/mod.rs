@@ -195,9 +195,10 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// A text of the plan without what a terminal would obey.
+/// A text of the plan without what a terminal would obey, or what XML cannot hold.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let held = |c: char| if matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c };
+    super::lines::printable(text).chars().map(held).collect()
 }
 
 fn push(text: &mut String, more: &str) {

@@ -2,6 +2,7 @@
 //! instance. Not known here: where a box goes, and how it looks.
 
 use super::{counted, phase_name, plain};
+use crate::action::Action;
 use crate::event::StepId;
 use crate::graph::{Effect, Graph};
 use crate::plan::{Kind, Phase, Work};
@@ -257,21 +258,25 @@ fn drawn(graph: &Graph, step: StepId, style: Style) -> Drawn {
             crate::plan::Serial::Along(name) => fan.push(format!("one {name} after the other")),
         }
     }
+    if let Work::Act { act: Action::Manual(manual), .. } = &def.work {
+        let by = manual.by.join(", ");
+        fan.push(plain(&format!("by hand of {by}")));
+    }
     let gate = match &def.work {
         Work::Ask(gate) => {
             let by: Vec<&str> = gate.by.iter().map(|group| group.value.as_str()).collect();
-            Some(format!("{} of {}", gate.quorum, by.join(", ")))
+            Some(plain(&format!("{} of {}", gate.quorum, by.join(", "))))
         }
         Work::Act { .. } => None,
     };
     Drawn {
-        name: if style.expand { graph.name(step) } else { def.name.value.clone() },
+        name: plain(&if style.expand { graph.name(step) } else { def.name.value.clone() }),
         fan,
         kind: graph.kind(step),
         phase: graph.phase(step),
         effects: Vec::new(),
         gate,
-        checkpoint: def.checkpoint.as_ref().map(|name| name.value.clone()),
+        checkpoint: def.checkpoint.as_ref().map(|name| plain(&name.value)),
         point_of_no_return: false,
         critical: false,
     }
@@ -288,7 +293,7 @@ fn effects(graph: &Graph, step: StepId, into: &mut Vec<(Effect, String)>) {
     });
     for (effect, name) in providers.chain(roles) {
         if !into.iter().any(|known| known.0 == effect && known.1 == name) {
-            into.push((effect, name.to_owned()));
+            into.push((effect, plain(name)));
         }
     }
 }

@@ -80,10 +80,12 @@ struct Row {
 fn rows(it: &Drawn) -> Vec<Row> {
     let row = |class, text| Row { class, text };
     let mut rows = vec![row("n", it.name.clone())];
-    let mut second = vec![it.kind.name().to_owned()];
+    // That it is a gate, the diamond says.
+    let mut second: Vec<String> =
+        if it.kind == Kind::Gate { Vec::new() } else { vec![it.kind.name().to_owned()] };
     second.extend(it.fan.iter().cloned());
+    second.extend(it.gate.iter().map(|gate| format!("approved by {gate}")));
     rows.push(row("s", second.join(" · ")));
-    rows.extend(it.gate.iter().map(|gate| row("s", format!("approved by {gate}"))));
     rows.extend(it.effects.iter().take(SHOWN).map(|(effect, name)| {
         row(word(*effect), format!("{} {} {name}", sign(*effect), word(*effect)))
     }));
@@ -100,14 +102,19 @@ fn wide(text: &str, each: f64) -> f64 {
 }
 
 fn size(it: &Drawn, rows: &[Row]) -> (f64, f64) {
-    let texts = rows.iter().map(|row| wide(&row.text, if row.class == "n" { 8.0 } else { 6.9 }));
-    let text = texts.fold(80.0, f64::max);
+    let text = |row: &Row| wide(&row.text, if row.class == "n" { 8.0 } else { 6.9 });
     let tall = rows.len() as f64 * ROW;
-    match it.kind {
-        // A text fits into a diamond's middle.
-        Kind::Gate => (text * 1.25 + 60.0, tall + 44.0),
-        _ => (text + 24.0, tall + 14.0),
+    if it.kind != Kind::Gate {
+        return (rows.iter().map(text).fold(80.0, f64::max) + 24.0, tall + 14.0);
     }
+    // A diamond is the narrower the farther a row is from its middle.
+    let all = tall + 52.0;
+    let middle = (rows.len() as f64 - 1.0) / 2.0;
+    let needs = rows.iter().enumerate().map(|(index, row)| {
+        let off = (index as f64 - middle).abs() * ROW + 7.0;
+        text(row) / (1.0 - 2.0 * off / all)
+    });
+    (needs.fold(120.0, f64::max), all)
 }
 
 fn the_box(it: &Drawn, rows: &[Row], at: Point, (wide, tall): (f64, f64), is_wall: bool) -> Markup {
@@ -161,8 +168,7 @@ fn told(it: &Drawn) -> String {
 fn the_wall(y: f64, inner: f64) -> Markup {
     html! {
         path class="wall" d=(format!("M0 {}H{}", num(y), num(inner))) {}
-        text class="wt" x="14" y=(num(y - 8.0)) { "point of no return" }
-        text class="wt" x=(num(inner - 14.0)) y=(num(y - 8.0)) text-anchor="end" { "below it nothing is undone by a rollback" }
+        text class="wt" x="14" y=(num(y - 8.0)) { "point of no return: nothing below is undone by a rollback" }
     }
 }
 

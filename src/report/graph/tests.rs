@@ -89,19 +89,22 @@ fn outlook(graph: &Graph) -> Outlook {
 fn as_text_with_its_time() {
     let graph = small();
     let text = text(&graph, Some(&outlook(&graph)));
-    insta::assert_snapshot!(text[text.find("critical").expect("told")..], @"");
+    insta::assert_snapshot!("small.critical", &text[text.find("critical").expect("told")..]);
 }
 
 #[test]
 fn as_dot() {
     let graph = small();
-    insta::assert_snapshot!(dot(&graph, Some(&outlook(&graph)), Style::default()), @"");
+    insta::assert_snapshot!("small.dot", dot(&graph, Some(&outlook(&graph)), Style::default()));
 }
 
 #[test]
 fn as_mermaid() {
     let graph = small();
-    insta::assert_snapshot!(mermaid(&graph, Some(&outlook(&graph)), Style::default()), @"");
+    insta::assert_snapshot!(
+        "small.mermaid",
+        mermaid(&graph, Some(&outlook(&graph)), Style::default())
+    );
 }
 
 #[test]
