@@ -397,8 +397,11 @@ mod tests {
         layout(&Ask { sizes: &sizes, bands: &vec![0; count], links, wall })
     }
 
-    /// A graph of some thousand shapes, told by a seed.
-    fn random(seed: u64) -> (Vec<(f64, f64)>, Vec<usize>, Vec<(usize, usize)>) {
+    /// Sizes, bands and links.
+    type Random = (Vec<(f64, f64)>, Vec<usize>, Vec<(usize, usize)>);
+
+    /// A graph of any shape, told by a seed.
+    fn random(seed: u64) -> Random {
         let mut draw = fastrand::Rng::with_seed(seed);
         let count = draw.usize(1..60);
         let sizes: Vec<(f64, f64)> =
@@ -419,15 +422,14 @@ mod tests {
             let ask = Ask { sizes: &sizes, bands: &bands, links: &links, wall: None };
             let made = layout(&ask);
             assert_eq!(made, layout(&ask), "seed {seed}: the same twice");
-            for one in 0..sizes.len() {
-                let (a, (wide, tall)) = (made.boxes[one], sizes[one]);
+            let placed: Vec<_> = made.boxes.iter().zip(&sizes).collect();
+            for (one, (a, (wide, tall))) in placed.iter().enumerate() {
                 assert!(a.x >= -0.01 && a.x + wide <= made.width + 0.01, "seed {seed}");
                 assert!(a.y >= 0.0 && a.y + tall <= made.height, "seed {seed}");
-                for other in 0..one {
-                    let (b, (wider, taller)) = (made.boxes[other], sizes[other]);
+                for (b, (wider, taller)) in &placed[..one] {
                     let beside = a.x + wide <= b.x + 0.01 || b.x + wider <= a.x + 0.01;
                     let below = a.y + tall <= b.y + 0.01 || b.y + taller <= a.y + 0.01;
-                    assert!(beside || below, "seed {seed}: {one} and {other}");
+                    assert!(beside || below, "seed {seed}: box {one}");
                 }
             }
             for (&(from, to), line) in links.iter().zip(&made.lines) {
