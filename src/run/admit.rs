@@ -480,6 +480,13 @@ impl Run {
         if !self.state.holds.iter().any(persons) {
             let later = std::mem::take(&mut self.state.ask_later);
             self.state.to_ask.extend(later);
+            let lines = std::mem::take(&mut self.state.lines_later);
+            if self.whole_rollback().is_none() {
+                // They are clean, and go out or are asked about as soon as this is taken in.
+                for order in lines {
+                    self.state.orders[order as usize].complete = false;
+                }
+            }
         }
     }
 

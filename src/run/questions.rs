@@ -242,6 +242,9 @@ impl Run {
                 let reason = format!("stays held: {}", self.text(&asked));
                 self.hold(HoldCause::Person { who: who.to_owned(), reason });
                 self.state.ask_later.extend(asked.step);
+                if let Why::LineUnproved { order, .. } = asked.why {
+                    self.state.lines_later.insert(order);
+                }
             }
             _ => self.answered_forward(&asked, answer, at),
         }

@@ -209,6 +209,8 @@ pub(super) struct State {
     pub(super) to_ask: BTreeSet<StepId>,
     /// Steps to be asked about when the last person's hold is released.
     pub(super) ask_later: BTreeSet<StepId>,
+    /// Orders of lines that could not go out, to be asked about anew then.
+    pub(super) lines_later: BTreeSet<u32>,
     pub(super) orders: Vec<Order>,
     pub(super) aborting: bool,
     pub(super) outcome: Option<Outcome>,
@@ -286,6 +288,7 @@ impl Run {
             last_id: 0,
             to_ask: BTreeSet::new(),
             ask_later: BTreeSet::new(),
+            lines_later: BTreeSet::new(),
             orders: Vec::new(),
             aborting: false,
             outcome: None,

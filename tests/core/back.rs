@@ -225,6 +225,16 @@ fn a_line_goes_out_only_if_the_plan_without_it_proves() {
 }
 
 #[test]
+fn a_line_that_cannot_go_out_is_asked_about_again_after_a_hold() {
+    let mut tale = leaning_on_a_line();
+    tale.answers(Answer::Hold).starts(&[]);
+    assert!(tale.run.questions().is_empty());
+    tale.releases().starts(&[]);
+    assert!(tale.question_text().contains("does not prove"), "{}", tale.question_text());
+    tale.answers(Answer::Retry).starts(&["do new[x]"]);
+}
+
+#[test]
 fn an_undone_line_that_cannot_go_out_may_be_retried_by_step() {
     let mut tale = leaning_on_a_line();
     let step = tale.step("new[x]");
