@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 
 /// So many sets of begun steps are looked at before a witness is left to be short, not shortest.
 const SETS: usize = 20_000;
+/// So many steps are named; nobody reads more.
+const SHOWN: usize = 8;
 
 impl Model {
     /// The fault of a subject that breaks its bound in this state.
@@ -59,7 +61,7 @@ impl Model {
         let mut told: BTreeSet<usize> =
             going.last().map(|&it| graph.def_index(it)).into_iter().collect();
         for &step in going.iter().rev() {
-            if told.insert(graph.def_index(step)) {
+            if told.len() < SHOWN && told.insert(graph.def_index(step)) {
                 fault = fault.also(graph.def(step).name.span, format!("`{}`", graph.name(step)));
             }
         }
@@ -150,7 +152,6 @@ fn said(graph: &Graph, subject: &Subject, reached: i64, going: &[StepId]) -> Str
 }
 
 fn names(graph: &Graph, steps: &[StepId]) -> String {
-    const SHOWN: usize = 8;
     let mut names: Vec<_> =
         steps.iter().take(SHOWN).map(|&step| format!("`{}`", graph.name(step))).collect();
     if steps.len() > SHOWN {
