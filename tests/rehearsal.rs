@@ -337,7 +337,7 @@ fn a_transfer_that_fails_for_good_rolls_back() {
 
 #[test]
 fn an_upgrade_that_fails_for_good_rolls_back() {
-    rolls_back("upgrade-orders=fail", "upgrade-orders");
+    rolls_back("upgrade-ocsp[ocsp-1]=fail", "upgrade-ocsp[ocsp-1]");
 }
 
 #[test]
