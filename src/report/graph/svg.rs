@@ -228,10 +228,7 @@ fn head(picture: &Picture) -> Markup {
         [crate::graph::Effect::Loses, crate::graph::Effect::Gains, crate::graph::Effect::Disturbs]
     {
         if picture.boxes.iter().any(|it| it.effects.iter().any(|(its, _)| *its == effect)) {
-            legend.push((
-                word(effect),
-                format!("{} {} a provider or role", sign(effect), word(effect)),
-            ));
+            legend.push((word(effect), format!("{} {}", sign(effect), word(effect))));
         }
     }
     html! {
