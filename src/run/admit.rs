@@ -311,6 +311,15 @@ impl Run {
             return refuse("a rollback is under way");
         }
         if let Some(line) = self.graph.line(id)
+            && self.goes_back(line)
+        {
+            let line = self.graph.line_name(line);
+            return refuse_hint(
+                format!("line `{line}` is being rolled back, and no step of it starts meanwhile"),
+                format!("`retry` `{name}` when that has ended"),
+            );
+        }
+        if let Some(line) = self.graph.line(id)
             && self.step(id).out == Out::Skipped
             && self.facts.lines[line.index()].iter().any(|it| self.step(*it).out == Out::Line)
         {

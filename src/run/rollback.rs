@@ -10,6 +10,7 @@ use crate::event::{LineId, Seq, StepId, Way};
 use crate::plan::{OnFailure, Phase};
 use crate::proof::{self, present::Stand};
 use crate::text::fault::{Fault, Severity};
+use std::collections::BTreeSet;
 
 /// What an order undoes.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +82,19 @@ impl Run {
                 matches!(hold.cause, HoldCause::Person { .. }) && hold.id > order.mark
             }
         })
+    }
+
+    /// Whether a line is being rolled back, or is undone and could not go out.
+    pub(super) fn goes_back(&self, line: LineId) -> bool {
+        let mine = Scope::Line(line);
+        self.state.orders.iter().any(|order| !order.complete && order.scope == mine)
+            || self.undone_not_out(line).next().is_some()
+    }
+
+    /// The steps of a line that an order wants undone for good, and that are not out.
+    fn undone_not_out(&self, line: LineId) -> impl Iterator<Item = StepId> {
+        let mine = self.facts.lines[line.index()].iter().copied();
+        mine.filter(|it| self.step(*it).out == Out::No && self.step(*it).goal == Goal::Undone)
     }
 
     pub(super) fn some_order_acts(&self) -> bool {
@@ -345,12 +359,15 @@ impl Run {
     /// The line goes out, if the plan without all that is out proves; else people are asked.
     fn line_is_clean(&mut self, at: usize, line: LineId) {
         self.state.orders[at].complete = true;
+        let undone: Vec<StepId> = self.undone_not_out(line).collect();
+        if undone.is_empty() {
+            // All of it is out, or it came back since: the plan is one that was proved then.
+            return self.forward_again(at);
+        }
         match self.prove_out(|it| self.graph.line(it) == Some(line)) {
             Ok(()) => {
-                for step in self.facts.lines[line.index()].clone() {
-                    if self.step(step).out == Out::No {
-                        self.set_out(step, Out::Line);
-                    }
+                for step in undone {
+                    self.set_out(step, Out::Line);
                 }
                 self.forward_again(at);
             }
@@ -364,10 +381,14 @@ impl Run {
         proof::prove_without(&self.graph, &out).map_err(listed)
     }
 
-    /// What was undone only because of others is wanted done again.
+    /// What was undone only because of others is wanted done again, as soon as no other order that is
+    /// under way wants it undone too.
     pub(super) fn forward_again(&mut self, at: usize) {
+        let others = self.state.orders.iter().filter(|order| !order.complete);
+        let wanted: BTreeSet<StepId> = others.flat_map(|it| it.members.iter().copied()).collect();
         for step in self.state.orders[at].members.clone() {
-            if self.step(step).goal == Goal::Redo && !self.step(step).begun() {
+            let it = self.step(step);
+            if it.goal == Goal::Redo && !it.begun() && !wanted.contains(&step) {
                 self.change(step, |it| it.goal = Goal::Done);
             }
         }

@@ -195,6 +195,28 @@ fn nothing_goes_forward_while_going_back_to_a_checkpoint() {
     tale.releases().starts(&["do b"]);
 }
 
+#[test]
+fn what_two_lines_took_along_goes_forward_when_both_are_undone() {
+    let plan = PlanBuilder::new()
+        .lines(["x", "y"])
+        .step("move", |step| step.each("line", ["x", "y"]))
+        .step("look", |step| step.each("line", ["x", "y"]))
+        .step("tell", |step| step.needs(["look"]));
+    let mut tale = Tale::new(plan.graph());
+    // What is out hands its needs on: `tell` hangs on line x, but on nothing that is undone there.
+    let step = tale.step("look[x]");
+    tale.asks(Request::Skip { step, reason: "not today".into() }).all_well();
+    for line in ["y", "x"] {
+        let line = tale.run.graph().find_line(line).unwrap();
+        tale.asks(rollback(Back::Line(line)));
+    }
+    tale.starts(&["undo move[x]", "undo move[y]", "undo tell"]).done("tell").done("move[y]");
+    tale.starts(&["undo look[y]"]).done("look[y]");
+    assert!(tale.run.is_out(tale.step("move[y]")));
+    tale.starts(&[]).done("move[x]");
+    tale.starts(&["do tell"]).done("tell").closes(Outcome::Completed);
+}
+
 /// Without line x nobody serves while `up` disturbs the old provider.
 fn leaning_on_a_line() -> Tale {
     let plan = PlanBuilder::new()
@@ -232,6 +254,18 @@ fn a_line_that_cannot_go_out_is_asked_about_again_after_a_hold() {
     tale.releases().starts(&[]);
     assert!(tale.question_text().contains("does not prove"), "{}", tale.question_text());
     tale.answers(Answer::Retry).starts(&["do new[x]"]);
+}
+
+#[test]
+fn a_line_that_came_back_under_a_hold_is_not_asked_about_again() {
+    let mut tale = leaning_on_a_line();
+    tale.answers(Answer::Hold);
+    let line = tale.run.graph().find_line("x").unwrap();
+    tale.asks(rollback(Back::Line(line))).answers(Answer::RollbackLine);
+    assert!(tale.question_text().contains("does not prove"), "{}", tale.question_text());
+    tale.answers(Answer::Retry).releases();
+    assert!(tale.run.questions().is_empty(), "{:?}", tale.run.questions());
+    tale.starts(&["do new[x]"]);
 }
 
 #[test]

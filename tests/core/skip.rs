@@ -171,6 +171,26 @@ fn a_step_that_was_skipped_does_not_come_back_into_a_line_that_is_out() {
     assert!(!tale.run.is_out(tell));
 }
 
+#[test]
+fn a_step_that_was_skipped_does_not_come_back_while_its_line_is_rolled_back() {
+    let plan = PlanBuilder::new()
+        .lines(["x", "y"])
+        .step("move", |step| step.each("line", ["x", "y"]))
+        .step("look", |step| step.each("line", ["x", "y"]));
+    let mut tale = Tale::new(plan.graph());
+    tale.asks(skip(&tale, "look[x]")).starts(&["do look[y]", "do move[x]", "do move[y]"]);
+    tale.done("look[y]").done("move[y]");
+    let line = tale.run.graph().find_line("x").expect("a line");
+    tale.asks(crate::tale::rollback(cutover::event::Back::Line(line)));
+    let look = tale.step("look[x]");
+    let why = tale.refused(Request::Retry { step: look });
+    assert!(why.contains("line `x` is being rolled back"), "{why}");
+    tale.stopped("move[x]").starts(&["undo move[x]"]);
+    assert!(tale.refused(Request::Retry { step: look }).contains("is being rolled back"));
+    // It would have kept the rollback of its line from its end, and the run with it.
+    tale.done("move[x]").closes(Outcome::Completed);
+}
+
 /// The plan of 6 April 2019, as it is run.
 fn plan_of_the_day() -> Tale {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/2019-04-06.yaml");
