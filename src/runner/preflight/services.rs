@@ -64,7 +64,11 @@ fn judged(first: &First, serving: bool) -> Seen {
             Seen::fault(format!("down ({}): {}", codes(found), first.why))
                 .hint("the plan begins with it serving: bring it up, or change `providers`")
         }
-        (Verdict::Down(found), false) if found.iter().all(|code| is_silence(code)) => {
+        (Verdict::Down(found), false) if found.iter().any(|code| is_silence(code)) => {
+            Seen::warning(format!("nobody answers there ({}): {}", codes(found), first.why))
+                .hint("clients are not sent there yet; it has to answer before it is enabled")
+        }
+        (Verdict::Down(found), false) if found.iter().all(|code| is_refusal(code)) => {
             Seen::ok(format!("not in service yet ({})", codes(found)))
         }
         (Verdict::Down(found), false) => Seen::warning(format!(
@@ -77,13 +81,14 @@ fn judged(first: &First, serving: bool) -> Seen {
     }
 }
 
-/// Whether a code says that nobody answers, not that an answer is wrong.
+/// Whether a code says that nobody answers.
 fn is_silence(code: &str) -> bool {
-    code.ends_with("-unreachable")
-        || code.ends_with("-slow")
-        || code.ends_with("-http-status")
-        || code.starts_with("ocsp-status-")
-        || code == "seal-http"
+    code.ends_with("-unreachable") || code.ends_with("-slow")
+}
+
+/// Whether a code says that somebody is there who does not serve, and not that an answer is wrong.
+fn is_refusal(code: &str) -> bool {
+    code.ends_with("-http-status") || code.starts_with("ocsp-status-") || code == "seal-http"
 }
 
 /// When each list of a provider is due.
@@ -116,4 +121,28 @@ fn due(subject: &Subject, entries: usize, next: Option<i64>) -> Seen {
             .hint("publish a new list shortly before the window");
     }
     Seen::ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::preflight::Level;
+
+    #[test]
+    fn who_does_not_serve_yet_may_refuse_but_not_be_silent_or_wrong() {
+        let level = |codes: &[&str], serving: bool| {
+            let codes = codes.iter().map(|&code| code.to_owned()).collect();
+            let verdict = Verdict::Down(codes);
+            judged(&First { name: "p".into(), verdict, answers: 0, why: "w".into() }, serving).level
+        };
+        assert_eq!(level(&["ocsp-status-try-later"], false), Level::Ok);
+        assert_eq!(level(&["crl-http-status"], false), Level::Ok);
+        assert_eq!(level(&["seal-http"], false), Level::Ok);
+        for silent in ["ocsp-unreachable", "crl-slow", "seal-unreachable"] {
+            assert_eq!(level(&[silent], false), Level::Warning, "{silent}");
+        }
+        assert_eq!(level(&["ocsp-status-try-later", "ocsp-slow"], false), Level::Warning);
+        assert_eq!(level(&["ocsp-bad-signature"], false), Level::Warning);
+        assert_eq!(level(&["ocsp-status-try-later"], true), Level::Fault);
+    }
 }
