@@ -7,6 +7,7 @@ use crate::plan::{self, Plan};
 use crate::proof::{self, Proof};
 use crate::text::Span;
 use crate::text::fault::{Fault, Severity};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,8 +52,20 @@ pub fn load(
     plan_text: &str,
     estate: Option<(&Path, &str)>,
 ) -> Result<Loaded, LoadFaults> {
-    let mut of_plan = FileFaults::new(plan_path, plan_text);
-    let mut of_estate = estate.map(|(path, text)| FileFaults::new(path, text));
+    load_shared(plan_path, &Arc::from(plan_text), estate)
+}
+
+/// The same of a plan's text that is shared and not copied: it may be large.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_shared(
+    plan_path: &Path,
+    plan_text: &Arc<str>,
+    estate: Option<(&Path, &str)>,
+) -> Result<Loaded, LoadFaults> {
+    let mut of_plan = FileFaults::new(plan_path, Arc::clone(plan_text));
+    let mut of_estate = estate.map(|(path, text)| FileFaults::new(path, Arc::from(text)));
     let (plan, faults) = plan::read_anyway(plan_path, plan_text);
     let faulty = plan::is_fatal(&faults);
     of_plan.add(faults);
@@ -101,25 +114,50 @@ fn compile(plan: Plan, estate: Option<&Estate>, faults: &mut FileFaults) -> Opti
     }
 }
 
-fn overlap(a: Option<Span>, b: Option<Span>) -> bool {
-    a.zip(b).is_some_and(|(a, b)| a.start < b.end && b.start < a.end)
+/// Where the faults of each rule stand, to find the one that a place has already.
+struct Known {
+    /// By rule: spans in order of their starts, each with the greatest end up to there.
+    places: BTreeMap<&'static str, Vec<(u32, u32)>>,
+}
+
+impl Known {
+    fn of(faults: &[Fault]) -> Self {
+        let mut places: BTreeMap<&'static str, Vec<(u32, u32)>> = BTreeMap::new();
+        for fault in faults {
+            let Some(Span { start, end }) = fault.span else { continue };
+            places.entry(fault.code).or_default().push((start, end));
+        }
+        for spans in places.values_mut() {
+            spans.sort_unstable();
+            let mut furthest = 0;
+            spans.iter_mut().for_each(|(_, end)| {
+                furthest = furthest.max(*end);
+                *end = furthest;
+            });
+        }
+        Self { places }
+    }
+
+    /// Whether the same rule is broken by something that overlaps.
+    fn has(&self, fault: &Fault) -> bool {
+        let (Some(span), Some(spans)) = (fault.span, self.places.get(fault.code)) else {
+            return false;
+        };
+        let before = spans.partition_point(|(start, _)| *start < span.end);
+        spans[..before].last().is_some_and(|(_, furthest)| span.start < *furthest)
+    }
 }
 
 impl FileFaults {
-    fn new(path: &Path, text: &str) -> Self {
-        Self { path: path.to_owned(), text: Arc::from(text), faults: Vec::new() }
+    fn new(path: &Path, text: Arc<str>) -> Self {
+        Self { path: path.to_owned(), text, faults: Vec::new() }
     }
 
     fn add(&mut self, faults: Vec<Fault>) {
         // Reader and graph know some of the same rules: one place breaks a rule once. The reader
         // points at a look-up, the graph at the whole text.
-        let known = self.faults.len();
-        for fault in faults {
-            let same = |other: &Fault| other.code == fault.code && overlap(other.span, fault.span);
-            if !self.faults[..known].iter().any(same) {
-                self.faults.push(fault);
-            }
-        }
+        let known = Known::of(&self.faults);
+        self.faults.extend(faults.into_iter().filter(|fault| !known.has(fault)));
         self.faults.sort_by_key(|fault| fault.span);
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Loaded {
     pub(crate) proof: Proof,
     /// Absolute.
     pub(crate) plan_path: PathBuf,
-    pub(crate) plan_text: String,
+    pub(crate) plan_text: Arc<str>,
     /// Absolute.
     pub(crate) estate_path: Option<PathBuf>,
     pub(crate) estate_text: Option<String>,
@@ -40,13 +40,13 @@ pub(crate) fn try_load(
     plan: &Path,
     estate: Option<&Path>,
 ) -> Result<Result<Loaded, LoadFaults>, Problem> {
-    let plan_text = text(plan)?;
+    let plan_text: Arc<str> = text(plan)?.into();
     let estate_text = estate.map(text).transpose()?;
     // Relative paths of a file start at its own directory, wherever the program is started.
     let plan_path = absolute(plan)?;
     let estate_path = estate.map(absolute).transpose()?;
     let with = estate_path.as_deref().zip(estate_text.as_deref());
-    Ok(match crate::load::load(&plan_path, &plan_text, with) {
+    Ok(match crate::load::load_shared(&plan_path, &plan_text, with) {
         Ok(loaded) => Ok(Loaded {
             graph: loaded.graph,
             estate: loaded.estate,

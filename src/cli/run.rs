@@ -82,7 +82,7 @@ pub(crate) fn header(loaded: &Loaded, dir: &RunDir, by: Person, options: Options
         program: env!("CARGO_PKG_VERSION").to_owned(),
         run: dir.name(),
         plan_path: loaded.plan_path.display().to_string(),
-        plan: loaded.plan_text.clone(),
+        plan: loaded.plan_text.to_string(),
         estate_path: loaded.estate_path.as_ref().map(|path| path.display().to_string()),
         estate: loaded.estate_text.clone(),
         graph: loaded.graph.digest(),

@@ -9,6 +9,8 @@ pub(crate) mod scope;
 mod sketch;
 mod steps;
 pub mod template;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use read::{is_fatal, read, read_anyway};

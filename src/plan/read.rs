@@ -4,7 +4,7 @@ use super::scope::Scope;
 use super::{Exclusive, Kind, Line, OnBreach, OnFailure, Plan, Protect, StepDef, Window, steps};
 use crate::text::fault::{Fault, Severity};
 use crate::text::reader::{Fields, Reader};
-use crate::text::tree::{self, Node, Value};
+use crate::text::tree::{self, Node, Passing, Value};
 use crate::text::{Span, Spanned, time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// Steps that run at once when `limits` does not say.
 const DEFAULT_STEPS: u32 = 16;
+
+/// Bytes of a fact: it is filled in wherever it is looked up.
+const MAX_FACT: usize = 1000;
 
 /// Words of other tools, at the top of a plan.
 const OTHER_WORDS: &[(&str, &str)] = &[
@@ -51,7 +54,7 @@ pub(super) enum Ends {
 /// # Errors
 /// Every fault of the file (a syntax fault stands alone).
 pub fn read(path: &Path, text: &str) -> Result<(Plan, Vec<Fault>), Vec<Fault>> {
-    match read_anyway(path, text) {
+    match read_anyway(path, &Arc::from(text)) {
         (Some(plan), faults) if !is_fatal(&faults) => Ok((plan, faults)),
         (_, faults) => Err(faults),
     }
@@ -60,15 +63,30 @@ pub fn read(path: &Path, text: &str) -> Result<(Plan, Vec<Fault>), Vec<Fault>> {
 /// Reads a plan's text, and gives the plan in spite of errors when they are such that a graph of it
 /// still says the truth: a wrong unit does not hide a cycle. Such a plan is only to be compiled for
 /// its faults, never to be run.
-pub fn read_anyway(path: &Path, text: &str) -> (Option<Plan>, Vec<Fault>) {
+pub fn read_anyway(path: &Path, text: &Arc<str>) -> (Option<Plan>, Vec<Fault>) {
+    read_in_passing(path, text).unwrap_or_else(|| read_whole(path, text))
+}
+
+/// Reads a plan from the whole tree of its text.
+pub(super) fn read_whole(path: &Path, text: &Arc<str>) -> (Option<Plan>, Vec<Fault>) {
     let root = match tree::parse(text) {
         Ok(root) => root,
         Err(fault) => return (None, vec![fault]),
     };
     let mut scope = Scope::new(text, path);
-    let plan = read_root(&root, &mut scope, path, text);
+    let plan = read_root(&root, None, &mut scope, path, text);
     let plan = plan.filter(|_| scope.sound);
     (plan, scope.reader.into_faults())
+}
+
+/// Reads a plan without ever holding the tree of its steps, when they stand last and nothing is
+/// wrong: then the answer is that of [`read_whole`]. What is wrong is told by that alone.
+pub(super) fn read_in_passing(path: &Path, text: &Arc<str>) -> Option<(Option<Plan>, Vec<Fault>)> {
+    let (root, mut steps) = tree::pass(text, "steps")?;
+    let mut scope = Scope::new(text, path);
+    let plan = read_root(&root, Some(&mut steps), &mut scope, path, text)?;
+    let good = scope.reader.errors() == 0 && scope.sound;
+    good.then(|| (Some(plan), scope.reader.into_faults()))
 }
 
 /// The fields of the file, when it is a plan at all.
@@ -88,10 +106,16 @@ fn plan_fields<'n>(root: &'n Node<'_>, reader: &mut Reader) -> Option<Fields<'n>
     fields.header("cutover", reader).then_some(fields)
 }
 
-fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) -> Option<Plan> {
+fn read_root(
+    root: &Node<'_>,
+    passing: Option<&mut Passing<'_>>,
+    scope: &mut Scope<'_>,
+    path: &Path,
+    text: &Arc<str>,
+) -> Option<Plan> {
     let mut fields = plan_fields(root, &mut scope.reader)?;
-    let name = fields.need("name").and_then(|n| scope.reader.spanned(n, "`name`"));
-    let change = fields.take("change").and_then(|n| scope.reader.spanned(n, "`change`"));
+    let name = fields.need("name").and_then(|n| plain(n, "`name`", &mut scope.reader));
+    let change = fields.take("change").and_then(|n| plain(n, "`change`", &mut scope.reader));
     let window = match fields.take("window") {
         None => Ends::None,
         Some(node) => read_window(node, &mut scope.reader).map_or(Ends::Faulty, Ends::Known),
@@ -121,7 +145,11 @@ fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) ->
     let on_failure = on_failure.and_then(|node| read_on_failure(node, &mut scope.reader));
     let steps = fields.need("steps");
     fields.finish(&mut scope.reader, OTHER_WORDS);
-    let steps = steps.map(|node| steps::read(node, scope, &window)).unwrap_or_default();
+    let steps = match passing {
+        Some(_) if scope.reader.errors() > 0 => return None,
+        Some(passing) => steps::read_passing(passing, scope, &window)?,
+        None => steps.map(|node| steps::read(node, scope, &window)).unwrap_or_default(),
+    };
     scope.sound &= !steps.is_empty();
     check_limits(&limits, &steps, scope);
     limits
@@ -143,7 +171,7 @@ fn read_root(root: &Node<'_>, scope: &mut Scope<'_>, path: &Path, text: &str) ->
         steps,
         facts: std::mem::take(&mut scope.facts),
         path: path.to_owned(),
-        source: Arc::from(text),
+        source: Arc::clone(text),
     })
 }
 
@@ -230,7 +258,7 @@ fn read_line_facts(node: &Node<'_>, reader: &mut Reader) -> BTreeMap<String, Str
     let mut facts = BTreeMap::new();
     for entry in reader.entries(node, "the facts of a line").unwrap_or_default() {
         let name = reader.name(&entry.key.value, entry.key.span, "the fact");
-        let value = reader.text(&entry.value, &format!("`{}`", entry.key.value));
+        let value = plain(&entry.value, &format!("`{}`", entry.key.value), reader);
         if let (Some(name), Some(value)) = (name, value) {
             if name.value == "not" {
                 reader.error(
@@ -239,10 +267,25 @@ fn read_line_facts(node: &Node<'_>, reader: &mut Reader) -> BTreeMap<String, Str
                     "a fact cannot be called `not`: `where` uses the word",
                 );
             }
-            facts.insert(name.value, value.to_owned());
+            facts.insert(name.value, value.value);
         }
     }
     facts
+}
+
+/// A text that is a fact itself: look-ups end in facts, they do not go on from there.
+fn plain(node: &Node<'_>, what: &str, reader: &mut Reader) -> Option<Spanned<String>> {
+    let text = reader.spanned(node, what)?;
+    if text.value.contains("${{") {
+        let fault = Fault::error("template", node.span, format!("nothing is looked up in {what}"));
+        reader.report(fault.hint("look-ups fill the arguments of steps and `env`"));
+        return None;
+    }
+    if text.value.len() > MAX_FACT {
+        reader.error("too-long", node.span, format!("{what} is longer than {MAX_FACT} bytes"));
+        return None;
+    }
+    Some(text)
 }
 
 /// The facts that every plan has.
@@ -277,7 +320,7 @@ fn facts(
 fn read_facts(node: &Node<'_>, scope: &mut Scope<'_>) {
     for entry in scope.reader.entries(node, "`facts`").unwrap_or_default() {
         let name = scope.reader.name(&entry.key.value, entry.key.span, "the fact");
-        let value = scope.reader.text(&entry.value, &format!("`{}`", entry.key.value));
+        let value = plain(&entry.value, &format!("`{}`", entry.key.value), &mut scope.reader);
         let (Some(name), Some(value)) = (name, value) else { continue };
         if matches!(&*name.value, "name" | "change" | "opens" | "closes")
             || name.value.contains('.')
@@ -288,7 +331,7 @@ fn read_facts(node: &Node<'_>, scope: &mut Scope<'_>) {
                     .hint("`name`, `change`, `opens` and `closes` are facts of every plan; a name holds no dot"),
             );
         } else {
-            scope.facts.insert(name.value, value.to_owned());
+            scope.facts.insert(name.value, value.value);
         }
     }
 }
@@ -588,7 +631,7 @@ steps:
                 "cutover: v1\nname: x\nsteps:\n  a: {{ {first} }}\n  b: {{ run: [b], needs: [a] }}\n"
             )
         };
-        let read = |first: &str| read_anyway(Path::new("p"), &text(first));
+        let read = |first: &str| read_anyway(Path::new("p"), &Arc::from(text(first)));
         for sound in ["run: [a], timeout: 40", "run: [a], colour: red", "run: [a, \"${{ x }}\"]"] {
             let (plan, faults) = read(sound);
             assert!(plan.is_some() && is_fatal(&faults), "{sound}");

@@ -6,7 +6,7 @@ use crate::text::Span;
 use crate::text::fault::Fault;
 use crate::text::reader::Reader;
 use crate::text::tree::{Node, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// An output that a text of a step looks up. That the step exists and prints it is checked when all
@@ -30,6 +30,8 @@ pub(crate) struct Scope<'p> {
     pub(crate) facts: BTreeMap<String, String>,
     /// The variables of the step that is being read, with their values.
     pub(crate) variables: Vec<(String, Vec<String>)>,
+    /// Facts that every line of that step was found to have.
+    of_all_lines: BTreeSet<String>,
     /// Every output that was looked up so far.
     pub(crate) outputs: Vec<OutputUse>,
     /// The plan says no `lines` at all; false as well when what it says could not be read.
@@ -42,6 +44,11 @@ pub(crate) struct Scope<'p> {
 
 /// Values of `for_each` in all steps together: a small file must not become a large plan.
 const MAX_VALUES: usize = 2_000_000;
+
+/// Bytes of a text that names something, as it is written.
+const MAX_NAME: usize = 300;
+/// Look-ups in a text that names something.
+const MAX_LOOK_UPS: usize = 8;
 
 /// What may be looked up in a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,7 @@ impl<'p> Scope<'p> {
             lines: BTreeMap::new(),
             facts: BTreeMap::new(),
             variables: Vec::new(),
+            of_all_lines: BTreeSet::new(),
             outputs: Vec::new(),
             no_lines: false,
             values_left: MAX_VALUES,
@@ -85,7 +93,15 @@ impl<'p> Scope<'p> {
 
     /// A text that names something; what is looked up in it is known before the run.
     pub(crate) fn fixed(&mut self, node: &Node<'_>, what: &str) -> Option<Template> {
-        self.reader.text(node, what)?;
+        let text = self.reader.text(node, what)?;
+        // It is filled for every instance of the step, to be looked up.
+        if text.len() > MAX_NAME || text.matches("${{").count() > MAX_LOOK_UPS {
+            let long = format!(
+                "{what} is longer than {MAX_NAME} bytes, or has more than {MAX_LOOK_UPS} look-ups"
+            );
+            self.reader.error("too-long", node.span, long);
+            return None;
+        }
         self.template(node, what, Looks::Fixed)
     }
 
@@ -132,6 +148,14 @@ impl<'p> Scope<'p> {
                 return None;
             }
         };
+        if text.contains('\0') {
+            self.reader.text(node, what)?;
+        }
+        if !text.contains("${{") {
+            let literal = || vec![Piece::Text(text.clone().into_owned())];
+            let pieces = if text.is_empty() { Vec::new() } else { literal() };
+            return Some(Template { pieces, span: node.span });
+        }
         let mut pieces = Vec::new();
         let mut good = true;
         // Look-ups are found in the file in their order: none is searched for from the start.
@@ -246,6 +270,9 @@ impl<'p> Scope<'p> {
     }
 
     fn line_fact(&mut self, fact: &str, span: Span) -> Result<Piece, Box<Fault>> {
+        if self.of_all_lines.contains(fact) {
+            return Ok(Piece::LineFact(fact.to_owned()));
+        }
         let Some((_, values)) = self.variables.iter().find(|(name, _)| name == "line") else {
             let fault = Fault::error("unknown-variable", span, "the step has no variable `line`")
                 .hint("say `for_each: { line: all }`");
@@ -259,7 +286,14 @@ impl<'p> Scope<'p> {
             let hint = "give it the fact, or leave the line out with `where`";
             return Err(Box::new(Fault::error("unknown-fact", span, what).hint(hint)));
         }
+        self.of_all_lines.insert(fact.to_owned());
         Ok(Piece::LineFact(fact.to_owned()))
+    }
+
+    /// Begins to read a step over these variables.
+    pub(crate) fn enter(&mut self, variables: Vec<(String, Vec<String>)>) {
+        self.variables = variables;
+        self.of_all_lines.clear();
     }
 
     /// A path of the file, joined to the file's directory.

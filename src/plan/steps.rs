@@ -7,7 +7,7 @@ use super::{Kind, Need, Output, Phase, Retry, Serial, StepDef, Work, fan, work};
 use crate::action::{Action, Effects, Row, Undo};
 use crate::text::fault::Fault;
 use crate::text::reader::Fields;
-use crate::text::tree::{Entry, Node, Value};
+use crate::text::tree::{Entry, Node, Passing, Value};
 use crate::text::{Span, Spanned, time};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,10 +68,33 @@ pub(super) fn read(node: &Node<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Vec<S
     let names: BTreeSet<&str> = entries.iter().map(|entry| &*entry.key.value).collect();
     let steps: Vec<StepDef> =
         entries.iter().filter_map(|entry| read_step(entry, scope, ends)).collect();
-    check_needs(&steps, &names, scope);
-    check_checkpoints(&steps, scope);
-    check_outputs(&steps, &names, scope);
+    check_all(&steps, &names, scope);
     steps
+}
+
+/// Reads every step while the text goes by; none as soon as anything is wrong.
+pub(super) fn read_passing(
+    entries: &mut Passing<'_>,
+    scope: &mut Scope<'_>,
+    ends: &Ends,
+) -> Option<Vec<StepDef>> {
+    let mut steps = Vec::new();
+    while let Some(entry) = entries.entry().ok()? {
+        steps.push(read_step(&entry, scope, ends).filter(|_| scope.reader.errors() == 0)?);
+    }
+    let names: BTreeSet<&str> = steps.iter().map(|step| step.name.value.as_str()).collect();
+    if steps.is_empty() || names.len() < steps.len() {
+        return None;
+    }
+    check_all(&steps, &names, scope);
+    Some(steps)
+}
+
+/// What can be judged only when all steps are read.
+fn check_all(steps: &[StepDef], names: &BTreeSet<&str>, scope: &mut Scope<'_>) {
+    check_needs(steps, names, scope);
+    check_checkpoints(steps, scope);
+    check_outputs(steps, names, scope);
 }
 
 fn read_step(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Option<StepDef> {
@@ -89,7 +112,7 @@ fn read_fields(entry: &Entry<'_>, scope: &mut Scope<'_>, ends: &Ends) -> Option<
         Some(node) => fan::read(node, scope),
         None => (Vec::new(), Serial::No),
     };
-    scope.variables = fan::bound(&over);
+    scope.enter(fan::bound(&over));
     let words = [("before", Phase::Before), ("window", Phase::Window), ("after", Phase::After)];
     let phase = fields.take("phase").and_then(|n| scope.reader.word(n, "`phase`", &words));
     let effects = fields.take("effects").and_then(|node| read_effects(node, scope));
@@ -230,6 +253,7 @@ fn read_needs(node: &Node<'_>, scope: &mut Scope<'_>) -> Vec<Need> {
             needs.push(need);
         }
     }
+    needs.shrink_to_fit();
     needs
 }
 

@@ -96,19 +96,77 @@ pub fn parse(text: &str) -> Result<Node<'_>, Fault> {
             "let one step fan out with `for_each` instead of writing each of its instances",
         ));
     }
-    let mut options = granit_parser::Options::default();
-    options.set_emit_comments(false);
-    options.flow_nesting_limit = MAX_DEPTH;
-    options.block_nesting_limit = MAX_DEPTH;
-    options.simple_key_max_lookahead = 1024;
-    let mut composer = Composer {
-        text,
-        parser: Parser::new_from_str_with_options(text, options),
-        anchors: BTreeMap::new(),
-        repeated: 0,
-    };
-    composer.document()
+    let mut composer = Composer::new(text);
+    while composer.advance()? {}
+    composer.into_root()
 }
+
+/// A document whose root map ends with one long map, whose entries are read one after the other and
+/// never held together: a tree of 100,000 steps would cost more memory than the plan itself.
+pub struct Passing<'t> {
+    composer: Composer<'t>,
+    key: &'static str,
+}
+
+/// What stands above the long map, as a map of its own in which that is empty, and the long map.
+pub type HeadAndRest<'t> = (Node<'t>, Passing<'t>);
+
+/// Begins to read a document in passing. None when it cannot be read so: it is faulty, or has no
+/// such map; [`parse`] says why.
+pub fn pass<'t>(text: &'t str, key: &'static str) -> Option<HeadAndRest<'t>> {
+    if text.len() > MAX_BYTES {
+        return None;
+    }
+    let mut composer = Composer::new(text);
+    while composer.advance().ok()? {
+        let [
+            Open::Map { entries, key: Some(name), span, anchor: 0 },
+            Open::Map { span: of_map, anchor: 0, .. },
+        ] = composer.stack.as_mut_slice()
+        else {
+            continue;
+        };
+        if name.value != key {
+            continue;
+        }
+        let mut above = std::mem::take(entries);
+        let empty = Node { value: Value::Map(Vec::new()), span: *of_map };
+        above.push(Entry { key: name.clone(), value: empty });
+        let head = Node { value: Value::Map(above), span: *span };
+        return Some((head, Passing { composer, key }));
+    }
+    None
+}
+
+impl<'t> Passing<'t> {
+    /// The next entry of the long map, in written order; none at its end.
+    ///
+    /// # Errors
+    /// The text is faulty, or something follows the map.
+    pub fn entry(&mut self) -> Result<Option<Entry<'t>>, NotInPassing> {
+        loop {
+            match self.composer.stack.as_mut_slice() {
+                [Open::Map { .. }, Open::Map { entries, .. }, ..] => {
+                    if let Some(entry) = entries.pop() {
+                        return Ok(Some(entry));
+                    }
+                }
+                // The long map is closed: it was put into its place, and nothing may follow.
+                [Open::Map { entries, key: None, .. }] if matches!(entries.as_slice(), [only] if only.key.value == self.key) =>
+                    {}
+                [Open::Map { .. }] => return Err(NotInPassing),
+                _ => {}
+            }
+            if !self.composer.advance().map_err(|_| NotInPassing)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// A document must be read as a whole after all; [`parse`] tells its fault, if that is why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotInPassing;
 
 /// A node that is still being filled.
 enum Open<'t> {
@@ -119,12 +177,33 @@ enum Open<'t> {
 struct Composer<'t> {
     text: &'t str,
     parser: Parser<'t, granit_parser::StrInput<'t>>,
+    /// Nodes that are not complete, the outermost first.
+    stack: Vec<Open<'t>>,
+    root: Option<Node<'t>>,
+    documents: usize,
     /// Finished nodes by anchor id.
     anchors: BTreeMap<usize, Node<'t>>,
     repeated: usize,
 }
 
 impl<'t> Composer<'t> {
+    fn new(text: &'t str) -> Self {
+        let mut options = granit_parser::Options::default();
+        options.set_emit_comments(false);
+        options.flow_nesting_limit = MAX_DEPTH;
+        options.block_nesting_limit = MAX_DEPTH;
+        options.simple_key_max_lookahead = 1024;
+        Self {
+            text,
+            parser: Parser::new_from_str_with_options(text, options),
+            stack: Vec::new(),
+            root: None,
+            documents: 0,
+            anchors: BTreeMap::new(),
+            repeated: 0,
+        }
+    }
+
     fn next(&mut self) -> Result<(Event<'t>, Span), Fault> {
         match self.parser.next_event() {
             None => Ok((Event::StreamEnd, self.at_end())),
@@ -171,51 +250,48 @@ impl<'t> Composer<'t> {
         }
     }
 
-    fn document(&mut self) -> Result<Node<'t>, Fault> {
-        let mut stack: Vec<Open<'t>> = Vec::new();
-        let mut root: Option<Node<'t>> = None;
-        let mut documents = 0;
-        loop {
-            let (event, span) = self.next()?;
-            let node = match event {
-                Event::StreamEnd => break,
-                Event::DocumentStart(..) => {
-                    documents += 1;
-                    if documents > 1 {
-                        return Err(Fault::error(
-                            "documents",
-                            span,
-                            "a second document begins here",
-                        )
+    /// Takes one event of the parser; false at the end of the text.
+    fn advance(&mut self) -> Result<bool, Fault> {
+        let (event, span) = self.next()?;
+        let node = match event {
+            Event::StreamEnd => return Ok(false),
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    let what = "a second document begins here";
+                    return Err(Fault::error("documents", span, what)
                         .hint("one file holds one document; remove the `---`"));
-                    }
-                    continue;
                 }
-                Event::MappingStart(_, anchor, tag) => {
-                    self.tag(tag.as_deref(), span, "map")?;
-                    deeper(&stack, span)?;
-                    stack.push(Open::Map { entries: Vec::new(), key: None, span, anchor });
-                    continue;
-                }
-                Event::SequenceStart(_, anchor, tag) => {
-                    self.tag(tag.as_deref(), span, "seq")?;
-                    deeper(&stack, span)?;
-                    stack.push(Open::List { nodes: Vec::new(), span, anchor });
-                    continue;
-                }
-                Event::MappingEnd | Event::SequenceEnd => match stack.pop() {
-                    Some(open) => self.close(open, span)?,
-                    None => continue,
-                },
-                Event::Scalar(text, style, anchor, tag) => {
-                    self.scalar(text, style, anchor, tag.as_deref(), span)?
-                }
-                Event::Alias(id) => self.alias(id, span, stack.len())?,
-                _ => continue,
-            };
-            place(&mut stack, &mut root, node)?;
-        }
-        match root {
+                return Ok(true);
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.tag(tag.as_deref(), span, "map")?;
+                deeper(&self.stack, span)?;
+                self.stack.push(Open::Map { entries: Vec::new(), key: None, span, anchor });
+                return Ok(true);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.tag(tag.as_deref(), span, "seq")?;
+                deeper(&self.stack, span)?;
+                self.stack.push(Open::List { nodes: Vec::new(), span, anchor });
+                return Ok(true);
+            }
+            Event::MappingEnd | Event::SequenceEnd => match self.stack.pop() {
+                Some(open) => self.close(open, span)?,
+                None => return Ok(true),
+            },
+            Event::Scalar(text, style, anchor, tag) => {
+                self.scalar(text, style, anchor, tag.as_deref(), span)?
+            }
+            Event::Alias(id) => self.alias(id, span, self.stack.len())?,
+            _ => return Ok(true),
+        };
+        place(&mut self.stack, &mut self.root, node)?;
+        Ok(true)
+    }
+
+    fn into_root(self) -> Result<Node<'t>, Fault> {
+        match self.root {
             Some(Node { value: Value::Null, .. }) | None => Err(empty(self.text)),
             Some(root) => Ok(root),
         }
