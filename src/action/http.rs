@@ -2,7 +2,7 @@
 
 use crate::plan::scope::Scope;
 use crate::plan::template::Template;
-use crate::text::fault::Fault;
+use crate::text::fault::{Fault, INLINE_SECRET};
 use crate::text::reader::Fields;
 use crate::text::tree::{Node, Value};
 use jiff::SignedDuration;
@@ -26,6 +26,9 @@ pub struct Http<T> {
     /// Keep asking until it comes back so, this often, within the step's timeout.
     pub every: Option<SignedDuration>,
 }
+
+/// Between two requests; without a pause a step would be a flood.
+const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_millis(10);
 
 /// Words of a plan, and the methods that they are.
 pub(crate) const METHODS: [(&str, &str); 6] = [
@@ -54,7 +57,14 @@ impl Http<Template> {
             }
         }
         let body = fields.take("body").map(|node| scope.filled(node, "`body`"));
-        let every = fields.take("every").map(|node| scope.reader.duration(node, "`every`"));
+        let every = fields.take("every").map(|node| {
+            let every = scope.reader.duration(node, "`every`")?;
+            if every < SHORTEST_PAUSE {
+                scope.reader.error("bad-time", node.span, "`every` is at least `10ms`");
+                return None;
+            }
+            Some(every)
+        });
         let expect = fields.take("expect").map(|node| read_expect(node, scope));
         fields.finish(&mut scope.reader, &[]);
         let (method, url) = target?;
@@ -119,6 +129,14 @@ fn method_and_url(fields: &mut Fields<'_>, scope: &mut Scope<'_>) -> Option<(Str
         scope.reader.report(
             Fault::error("bad-url", node.span, what).hint("it begins with `http://` or `https://`"),
         );
+        return None;
+    }
+    let authority =
+        written.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        // The message must not repeat the password.
+        let fault = Fault::error(INLINE_SECRET, node.span, "the URL says a login in plain text");
+        scope.reader.report(fault.hint("secrets belong to the estate, never to a plan"));
         return None;
     }
     Some((method.to_owned(), url))

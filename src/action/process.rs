@@ -3,6 +3,7 @@
 use crate::plan::scope::{Scope, shape};
 use crate::plan::template::Template;
 use crate::text::fault::Fault;
+use crate::text::reader::is_name;
 use crate::text::tree::{Node, Value};
 use std::collections::BTreeMap;
 
@@ -41,9 +42,7 @@ pub(crate) struct Beside {
 pub(crate) fn read_at(node: &Node<'_>, scope: &mut Scope<'_>) -> Option<Template> {
     let at = scope.fixed(node, "`at`")?;
     let shape = shape(&at);
-    let good = shape.split_once('/').is_some_and(|(site, host)| {
-        !site.is_empty() && !host.is_empty() && !host.contains('/') && !site.contains('@')
-    });
+    let good = shape.split_once('/').is_some_and(|(site, host)| is_name(site) && is_name(host));
     if !good {
         scope.reader.report(
             Fault::error("bad-name", node.span, format!("`{at}` is not a host of a site"))

@@ -17,7 +17,7 @@ pub struct Provider<T> {
 pub fn split(provider: &str) -> Option<(&str, &str, &str)> {
     let (service, rest) = provider.split_once('@')?;
     let (site, name) = rest.split_once('/')?;
-    let plain = |part: &str| !part.is_empty() && !part.contains(['@', '/', '[', ']']);
+    let plain = crate::text::reader::is_name;
     (plain(service) && plain(site) && plain(name)).then_some((service, site, name))
 }
 

@@ -18,7 +18,7 @@ pub fn split(role: &str) -> Option<(&str, &str, Option<&str>)> {
         Some((site, line)) => (site, Some(line)),
         None => (rest, None),
     };
-    let plain = |part: &str| !part.is_empty() && !part.contains(['@', '/', '[', ']']);
+    let plain = crate::text::reader::is_name;
     (plain(name) && plain(site) && line.is_none_or(plain)).then_some((name, site, line))
 }
 

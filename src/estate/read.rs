@@ -244,8 +244,10 @@ impl Source<'_> {
                 self.reader.error("bad-time", node.span, "`every` is at least `10ms`");
             }
         }
-        if let Some(node) = fields.take("recovery") {
-            probe.recovery = self.reader.number(node, "`recovery`", 1..=1000)?;
+        if let Some(node) = fields.take("recovery")
+            && let Some(recovery) = self.reader.number(node, "`recovery`", 1..=1000)
+        {
+            probe.recovery = recovery;
         }
         fields.finish(&mut self.reader, &[]);
         Some(probe)

@@ -157,7 +157,7 @@ pub fn render(faults: &[Fault], path: &Path, source: &str) -> String {
     let text = Text::new(source);
     let file = harmless(&path.display().to_string());
     let mut out = String::new();
-    for fault in faults.iter().take(MAX_SHOWN) {
+    for fault in shown(faults) {
         render_one(&mut out, fault, &file, &text);
     }
     let hidden = faults.len().saturating_sub(MAX_SHOWN);
@@ -186,6 +186,17 @@ pub const INLINE_SECRET: &str = "inline-secret";
 const MAX_SHOWN: usize = 100;
 /// Characters of a line that are shown.
 const WIDTH: usize = 110;
+
+/// The first faults, in written order. Where there are too many, warnings do not hide an error.
+fn shown(faults: &[Fault]) -> Vec<&Fault> {
+    let of = |error: bool| {
+        faults.iter().filter(move |fault| (fault.severity == Severity::Error) == error)
+    };
+    if faults.len() <= MAX_SHOWN {
+        return faults.iter().collect();
+    }
+    of(true).chain(of(false)).take(MAX_SHOWN).collect()
+}
 
 fn render_one(out: &mut String, fault: &Fault, file: &str, text: &Text<'_>) {
     let (severity, what) = (fault.severity.name(), harmless(&fault.what));
@@ -216,9 +227,14 @@ fn harmless(text: &str) -> String {
     text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Characters that a terminal obeys, and those that it does not show: a name with one of them would
+/// look like another.
 fn obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let unseen =
+        matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    let turning =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || unseen || turning
 }
 
 /// A source text with its line starts.

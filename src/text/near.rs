@@ -37,6 +37,14 @@ pub fn did_you_mean<'c>(
     near(name, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
 }
 
+/// What is odd about a name in which a letter stands that only looks like one of ours, or that
+/// nobody sees: no name of a plan or an estate has any.
+pub fn foreign(name: &str) -> Option<String> {
+    let odd = name.chars().find(|c| !c.is_ascii())?;
+    let code = u32::from(odd);
+    Some(format!("the name holds `{odd}` (U+{code:04X}): not the letter that it may look like"))
+}
+
 /// The names in backticks, with commas, at most 12 of them.
 pub fn listed<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
     let mut out = String::new();

@@ -2,7 +2,7 @@
 //! at the first. Not known here: which fields there are; the callers name them.
 
 use super::fault::{Fault, Severity};
-use super::near::{did_you_mean, listed, near};
+use super::near::{did_you_mean, foreign, listed, near};
 use super::time::{self, NoTime};
 use super::tree::{Entry, Node, Value};
 use super::{Span, Spanned};
@@ -10,17 +10,20 @@ use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// More faults than this are counted, not kept: a hostile file must not become a hostile answer.
+/// More errors, and more warnings, than this are counted, not kept: a hostile file must not become a
+/// hostile answer.
 const MAX_FAULTS: usize = 1000;
-/// So many misspelt names get a suggestion.
-const MAX_SUGGESTIONS: usize = 200;
+/// Misspelt names get a suggestion until so many known names were looked at.
+const MAX_LOOKS: usize = 500_000;
 
 /// Collects the faults of one file.
 #[derive(Debug, Default)]
 pub struct Reader {
     faults: Vec<Fault>,
-    suggested: usize,
+    /// Known names that suggestions looked at.
+    looks: usize,
     errors: usize,
+    others: usize,
     /// What maps of fields were asked for, by their names.
     #[cfg(test)]
     asked: BTreeMap<String, std::collections::BTreeSet<String>>,
@@ -37,12 +40,14 @@ pub struct Fields<'n> {
 }
 
 impl Reader {
-    /// Keeps a fault.
+    /// Keeps a fault. Warnings never crowd out an error: a file with one stays unusable.
     pub fn report(&mut self, fault: Fault) {
-        if fault.severity == Severity::Error {
-            self.errors += 1;
-        }
-        if self.faults.len() < MAX_FAULTS {
+        let so_many = match fault.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning | Severity::Note => &mut self.others,
+        };
+        *so_many += 1;
+        if *so_many <= MAX_FAULTS {
             self.faults.push(fault);
         }
     }
@@ -91,13 +96,21 @@ impl Reader {
         name: &str,
         known: impl Iterator<Item = &'c str> + Clone,
     ) -> Option<String> {
-        self.suggested += 1;
-        if self.suggested > MAX_SUGGESTIONS {
+        if self.looks > MAX_LOOKS {
             return None;
         }
+        self.looks += known.clone().count();
         let names = listed(known.clone());
         let few = if known.clone().nth(1).is_some() { "there are" } else { "there is only" };
-        did_you_mean(name, known).or_else(|| (!names.is_empty()).then(|| format!("{few} {names}")))
+        let meant = did_you_mean(name, known)
+            .or_else(|| (!names.is_empty()).then(|| format!("{few} {names}")));
+        match (foreign(name), meant) {
+            (Some(foreign), Some(meant)) => {
+                let between = if meant.ends_with('?') { " " } else { "; " };
+                Some(format!("{meant}{between}{foreign}"))
+            }
+            (foreign, meant) => foreign.or(meant),
+        }
     }
 
     fn expected(&mut self, node: &Node<'_>, what: &str, wanted: &str) {
@@ -140,12 +153,19 @@ impl Reader {
             self.expected(node, what, "a map");
             return None;
         };
-        Some(Fields { entries, what, span: node.span, known: Vec::new(), missing: Vec::new() })
+        let known = Vec::with_capacity(32);
+        Some(Fields { entries, what, span: node.span, known, missing: Vec::new() })
     }
 
     /// Text, quoted or not, that is not empty.
     pub fn text<'n>(&mut self, node: &'n Node<'_>, what: &str) -> Option<&'n str> {
         match &node.value {
+            Value::Scalar { text, .. } if text.contains('\0') => {
+                // No argument, file name or header can carry it: what stood behind it would be lost.
+                let fault = Fault::error("bad-text", node.span, format!("{what} holds a NUL"));
+                self.report(fault.hint("leave the `\\0` out"));
+                None
+            }
             Value::Scalar { text, .. } if !text.is_empty() => Some(text),
             Value::Scalar { .. } => {
                 self.error("empty-value", node.span, format!("{what} is empty"));
@@ -310,6 +330,11 @@ impl Reader {
     }
 }
 
+/// Whether a text is a name: letters, digits, `-`, `_`, `.`, and neither a path nor an option.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && check_name(text).is_ok()
+}
+
 /// Why a text is no name, when it is not.
 fn check_name(text: &str) -> Result<(), String> {
     if text.len() > 100 {
@@ -320,9 +345,20 @@ fn check_name(text: &str) -> Result<(), String> {
     }
     match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
         Some(' ') => Err("holds a space".to_owned()),
-        Some(other) => Err(format!("holds `{other}`")),
+        Some(other) if other.is_ascii() => Err(format!("holds `{other}`")),
+        // It may look like a letter of ours, or like nothing at all.
+        Some(other) => Err(format!("holds `{other}` (U+{:04X})", u32::from(other))),
         None => Ok(()),
     }
+}
+
+/// Whether every field is known and none written twice; told without a set, as most maps are small.
+fn all_good(entries: &[Entry<'_>], known: &[&str]) -> bool {
+    entries.len() <= known.len()
+        && entries.iter().enumerate().all(|(place, entry)| {
+            let name: &str = &entry.key.value;
+            known.contains(&name) && entries[..place].iter().all(|other| other.key.value != name)
+        })
 }
 
 fn duplicate(name: &str, again: Span, first: Span) -> Fault {
@@ -387,8 +423,11 @@ impl<'n> Fields<'n> {
             .entry(self.what.trim_matches('`').to_owned())
             .or_default()
             .extend(self.known.iter().map(|name| (*name).to_owned()));
-        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         let mut missing = self.missing;
+        if missing.is_empty() && all_good(self.entries, &self.known) {
+            return;
+        }
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         for entry in self.entries {
             let (name, span): (&str, Span) = (&entry.key.value, entry.key.span);
             if let Some(first) = seen.insert(name, span) {

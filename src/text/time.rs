@@ -16,6 +16,9 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 /// The longest duration that a plan may say: a year. It keeps every sum of instants in range.
 const LONGEST_S: i64 = 366 * 24 * 3600;
 
+/// The years that a plan may name. Others are slips, and sums with them could leave the calendar.
+const YEARS: std::ops::RangeInclusive<i16> = 1970..=2999;
+
 /// Why a text is no time, and what was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoTime {
@@ -87,10 +90,15 @@ pub fn instant(text: &str) -> Result<ZonedDateTime, NoTime> {
     }
     let zone = zone(name)?;
     let parser = DateTimeParser::new().disambiguation(Disambiguation::Reject);
+    let clock = parser.parse_datetime(civil);
+    if clock.as_ref().is_ok_and(|clock| !YEARS.contains(&clock.year())) {
+        let what = format!("`{text}` lies outside the years {} to {}", YEARS.start(), YEARS.end());
+        return Err(no(what, "is the year right?"));
+    }
     if let Ok(at) = parser.parse_zoned_datetime_with(&ZONES, text) {
         return Ok(at);
     }
-    let Ok(clock) = parser.parse_datetime(civil) else {
+    let Ok(clock) = clock else {
         return Err(no(format!("`{civil}` is not a date and a time of day"), example));
     };
     Err(unclear(text, clock, &zone).unwrap_or_else(|| {
