@@ -14,6 +14,10 @@ use crate::text::fault::{Fault, Severity};
 use crate::text::{Span, Spanned};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// After so many errors the rest is not looked at, and so many warnings are told: a step of a million
+/// instances may have a different one in each.
+const MAX_TOLD: usize = 1000;
+
 /// Looks up every name.
 pub(super) fn check(
     plan: &Plan,
@@ -23,7 +27,8 @@ pub(super) fn check(
     faults: &mut Vec<Fault>,
 ) {
     let bearing = bearing(plan, names, estate);
-    let mut binder = Binder { plan, shape, estate, bearing, told: BTreeSet::new(), faults };
+    let told = BTreeSet::new();
+    let mut binder = Binder { plan, shape, estate, bearing, told, errors: 0, faults };
     binder.declared();
     for (def, span) in plan.steps.iter().zip(&shape.spans) {
         binder.people(def);
@@ -31,12 +36,18 @@ pub(super) fn check(
             // What depends on no variable is the same for every instance.
             let varies = walk::texts(action).iter().any(|text| varies(text));
             for step in span.ids().take(if varies { usize::MAX } else { 1 }) {
+                if binder.errors >= MAX_TOLD {
+                    return;
+                }
                 binder.action(def, step, action);
             }
         }
         if let Some(effects) = &def.effects {
             for text in effects.loses.iter().chain(&effects.gains).chain(&effects.disturbs) {
                 for step in span.ids().take(if varies(text) { usize::MAX } else { 1 }) {
+                    if binder.errors >= MAX_TOLD {
+                        return;
+                    }
                     binder.effect(def, step, text);
                 }
             }
@@ -83,6 +94,7 @@ struct Binder<'p> {
     estate: Option<&'p Estate>,
     bearing: BTreeMap<String, Vec<String>>,
     told: BTreeSet<(Span, String)>,
+    errors: usize,
     faults: &'p mut Vec<Fault>,
 }
 
@@ -93,6 +105,11 @@ impl<'p> Binder<'p> {
 
     /// A definition of a hundred instances has its fault told once.
     fn tell(&mut self, fault: Fault) {
+        let is_error = fault.severity == Severity::Error;
+        if !is_error && self.told.len() >= MAX_TOLD {
+            return;
+        }
+        self.errors += usize::from(is_error);
         if self.told.insert((fault.span.unwrap_or_default(), fault.what.clone())) {
             self.faults.push(fault);
         }

@@ -6,6 +6,10 @@ use super::{MAX_EDGES, suggest};
 use crate::event::StepId;
 use crate::plan::{Need, Phase, Plan, Serial, StepDef};
 use crate::text::fault::{Fault, Severity};
+use std::collections::BTreeSet;
+
+/// So many unknown names get a suggestion.
+const MAX_SUGGESTED: usize = 20;
 
 /// One need, ready to be walked for each instance.
 struct Join {
@@ -89,9 +93,9 @@ fn too_many(def: &StepDef, need: &Need, edges: u64) -> Fault {
 }
 
 fn repeated(def: &StepDef, faults: &mut Vec<Fault>) {
-    for (index, need) in def.needs.iter().enumerate() {
-        let mut earlier = def.needs[..index].iter();
-        if earlier.any(|other| other.step.value == need.step.value && other.all == need.all) {
+    let mut seen = BTreeSet::new();
+    for need in &def.needs {
+        if !seen.insert((&need.step.value, need.all)) {
             let what = format!("step `{}` needs `{}` twice", def.name.value, need.step.value);
             faults.push(Fault::warning("need-twice", need.step.span, what));
         }
@@ -109,11 +113,11 @@ fn join(
     let Some(&target) = shape.by_name.get(&need.step.value) else {
         let what = format!("step `{}` needs unknown step `{}`", def.name.value, need.step.value);
         let known = plan.steps.iter().map(|step| step.name.value.as_str());
-        let fault = Fault::error("unknown-step", need.step.span, what).hint(suggest(
-            &need.step.value,
-            known,
-            "steps",
-        ));
+        let mut fault = Fault::error("unknown-step", need.step.span, what);
+        // The reader has told the first of them already, and each costs a look at every name.
+        if faults.len() < MAX_SUGGESTED {
+            fault = fault.hint(suggest(&need.step.value, known, "steps"));
+        }
         faults.push(fault);
         return None;
     };

@@ -8,6 +8,7 @@ use crate::plan::template::{Piece, Template};
 use crate::plan::{Plan, StepDef, Work};
 use crate::text::Span;
 use crate::text::fault::Fault;
+use std::collections::BTreeSet;
 
 /// The step looked at, the step that looks, and where.
 pub(super) type LookUp = (StepId, StepId, Span);
@@ -129,21 +130,41 @@ fn own_outputs(def: &StepDef) -> &'static [&'static str] {
     }
 }
 
+/// Outputs that all steps together look up, each step counted once for each that it looks at.
+const MAX_LOOK_UPS: usize = 2_000_000;
+
 /// Judges every look-up of the plan, and collects (needed, needing, where) of those of outputs,
 /// which must be needs, directly or through others.
 pub(super) fn check(plan: &Plan, shape: &Shape, faults: &mut Vec<Fault>) -> Vec<LookUp> {
     let mut wanted = Vec::new();
     for (def, span) in plan.steps.iter().zip(&shape.spans) {
+        let mut looked_at: BTreeSet<&str> = BTreeSet::new();
         for text in walk::texts_of(def) {
             let before = faults.len();
+            // A text may look the same up ten thousand times.
+            let mut known: Vec<&Piece> = Vec::new();
             for piece in &text.pieces {
+                if matches!(piece, Piece::Text(_)) || known.contains(&piece) {
+                    continue;
+                }
                 check_piece(plan, shape, def, text, piece, faults);
+                if known.len() < 8 {
+                    known.push(piece);
+                }
             }
             if faults.len() > before {
                 continue;
             }
             for piece in &text.pieces {
                 let Piece::Output { step: other, .. } = piece else { continue };
+                if !looked_at.insert(other.as_str()) {
+                    continue;
+                }
+                if wanted.len() + span.size as usize > MAX_LOOK_UPS {
+                    let what = format!("more than {MAX_LOOK_UPS} outputs are looked up in all");
+                    faults.push(Fault::error("too-many-look-ups", text.span, what));
+                    return wanted;
+                }
                 for id in span.ids() {
                     match paired(plan, shape, id, other) {
                         Ok(source) => wanted.push((source, id, text.span)),
@@ -171,7 +192,7 @@ pub(super) fn are_needed(
 ) {
     let pairs: Vec<(StepId, StepId)> = looked_up.iter().map(|(from, by, _)| (*from, *by)).collect();
     let needed = super::reach::ordered(needs, topological, &pairs);
-    let mut told = std::collections::BTreeSet::new();
+    let mut told = BTreeSet::new();
     for ((from, by, span), needed) in looked_up.iter().zip(needed) {
         let (from, by) = (shape.def_index(*from), shape.def_index(*by));
         if needed || !told.insert((from, by, *span)) {

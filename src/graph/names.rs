@@ -14,7 +14,7 @@ use crate::text::fault::Fault;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The tables.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) providers: Vec<ProviderInfo>,
     pub(super) provider_ids: BTreeMap<String, ProviderId>,
@@ -56,6 +56,8 @@ struct Builder<'p> {
     /// By `exclusive`: sites.
     sites: Vec<Vec<String>>,
     raw: Vec<Raw>,
+    /// Effects that these make, lines fanned out.
+    effects: usize,
     told: BTreeSet<(usize, String)>,
     faults: &'p mut Vec<Fault>,
 }
@@ -77,15 +79,29 @@ pub(super) fn build(
         base_ids: BTreeMap::new(),
         sites: vec![Vec::new(); plan.exclusive.len()],
         raw: Vec::new(),
+        effects: 0,
         told: BTreeSet::new(),
         faults,
     };
     builder.declared(estate);
     for step in (0..shape.len() as u32).map(StepId) {
+        if builder.told.len() >= MAX_TOLD || builder.effects > MAX_EFFECTS {
+            break;
+        }
         builder.step(step);
+    }
+    if builder.is_too_large() {
+        return Names::default();
     }
     builder.finish()
 }
+
+/// After so many errors the rest is not looked at.
+const MAX_TOLD: usize = 1000;
+/// Providers and roles, of all lines together.
+const MAX_THINGS: usize = 1_000_000;
+/// Effects of all steps on them.
+const MAX_EFFECTS: usize = 2_000_000;
 
 /// The effect that an action has by its meaning: on what, of which line, which.
 pub(super) fn own_effect(
@@ -305,7 +321,7 @@ impl<'p> Builder<'p> {
             let Ok(line) = self.line_of(step, bracket.or(line), per_line, span) else { return };
             let base = self.base(protect, &base, false);
             let target = Target::Provider(protect, base);
-            self.raw.push(Raw { step, target, line, effect, span, own });
+            self.keep(per_line, Raw { step, target, line, effect, span, own });
         } else if let Some(&exclusive) = self.exclusives.get(service) {
             let Some((_, site, written)) = split_role(&base) else {
                 return; // `bind` tells
@@ -327,10 +343,44 @@ impl<'p> Builder<'p> {
                 self.sites[exclusive].len() - 1
             });
             let target = Target::Role(exclusive, place);
-            self.raw.push(Raw { step, target, line, effect, span, own });
+            self.keep(per_line, Raw { step, target, line, effect, span, own });
         } else {
             self.stranger(&base, service.to_owned(), span, own);
         }
+    }
+
+    fn keep(&mut self, per_line: bool, raw: Raw) {
+        let of_all = per_line && raw.line.is_none();
+        self.effects += if of_all { self.plan.lines.len() } else { 1 };
+        if self.effects > MAX_EFFECTS {
+            let what = format!("the steps have more than {MAX_EFFECTS} effects in all");
+            let hint = "let fewer steps say `effects`, or make several plans of it";
+            return self.error("too-many-effects", raw.span, what, Some(hint.into()));
+        }
+        self.raw.push(raw);
+    }
+
+    /// Whether the tables would be large; a small file must not make them so.
+    fn is_too_large(&mut self) -> bool {
+        let plan = self.plan;
+        let times = |per_line: bool| if per_line { plan.lines.len() } else { 1 };
+        // Each service and role has a row of its own, beside those of its providers and sites.
+        let services = plan.protect.iter().zip(&self.bases);
+        let services = services.map(|(it, of)| (&it.service, times(it.per_line) * (1 + of.len())));
+        let roles = plan.exclusive.iter().zip(&self.sites);
+        let roles = roles.map(|(it, of)| (&it.role, times(it.per_line) * (1 + of.len())));
+        let counted: Vec<_> = services.chain(roles).collect();
+        let things: usize = counted.iter().map(|(_, number)| number).sum();
+        let Some((largest, _)) = counted.iter().max_by_key(|(_, number)| *number) else {
+            return false;
+        };
+        if things > MAX_THINGS {
+            let what = format!(
+                "services, providers and roles, one for each line, are {things} in all; more than {MAX_THINGS} are refused"
+            );
+            self.error("too-many-providers", largest.span, what, None);
+        }
+        things > MAX_THINGS
     }
 
     /// An effect on what is neither protected nor exclusive: written ones are mistakes; an action's

@@ -9,6 +9,13 @@ pub(super) struct Rows<T> {
     items: Vec<T>,
 }
 
+/// No row at all.
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
 impl<T> Rows<T> {
     /// No row yet, with room for `rows`.
     pub(super) fn with_capacity(rows: usize) -> Self {
