@@ -4,6 +4,11 @@
 //! `NAME.estate.yaml` is an estate, every other file a plan. A plan whose first line is
 //! `# estate: FILE` is bound to that estate.
 
+#[path = "grown/mod.rs"]
+mod grown;
+#[path = "plans/random.rs"]
+mod random;
+
 use cutover::estate;
 use cutover::load::load;
 use cutover::text::fault::{Fault, render};
@@ -276,7 +281,7 @@ mod hostile {
         ];
         for bomb in bombs {
             let begun = std::time::Instant::now();
-            let (read, faults) = plan::read_anyway(Path::new("p.yaml"), &bomb);
+            let (read, faults) = plan::read_anyway(Path::new("p.yaml"), &bomb.as_str().into());
             assert!(!faults.is_empty() && faults.len() <= 1000);
             drop((read, render(&faults, Path::new("p.yaml"), &bomb)));
             // Unoptimised, on a busy machine: what grows with the square takes minutes.
