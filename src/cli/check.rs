@@ -68,7 +68,7 @@ fn add_faults(loaded: &mut Loaded, faults: Vec<Fault>) {
     let file = match loaded.faults.iter_mut().position(|file| file.path == *path) {
         Some(at) => &mut loaded.faults[at],
         None => {
-            let text = loaded.plan_text.as_str().into();
+            let text = std::sync::Arc::clone(&loaded.plan_text);
             let file = FileFaults { path: path.clone(), text, faults: Vec::new() };
             loaded.faults.insert(0, file);
             &mut loaded.faults[0]
