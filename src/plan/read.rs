@@ -486,7 +486,7 @@ pub(crate) fn asked(
     let path = Path::new("plan.yaml");
     let mut scope = Scope::new(text, path);
     let root = tree::parse(text).expect("yaml");
-    read_root(&root, &mut scope, path, text);
+    read_root(&root, None, &mut scope, path, &Arc::from(text));
     (scope.reader.asked(), scope.reader.into_faults())
 }
 
