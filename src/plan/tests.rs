@@ -35,9 +35,7 @@ fn good_plans_are_read_in_passing() {
     let steps = "steps:\n  a: { run: [a], undo: { none: x } }\n";
     let head = "cutover: v1\nname: x\n";
     assert!(agree(&format!("{head}{steps}")) && agree(&format!("---\n{head}{steps}...\n")));
-    assert!(agree(&format!(
-        "{{ cutover: v1, name: x, steps: {{ a: {{ run: [a], undo: {{ none: x }} }} }} }}\n"
-    )));
+    assert!(agree("{ cutover: v1, name: x, steps: { a: { run: [a], undo: { none: x } } } }\n"));
     // A warning is no reason to read it twice.
     let limit = format!("{head}limits: {{ wan: 2 }}\n{steps}");
     assert!(agree(&limit) && !both(&limit).1.1.is_empty());
