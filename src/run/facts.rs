@@ -150,7 +150,7 @@ impl Facts {
             graph.steps().filter(|step| steps[step.index()].confirmed).collect::<Vec<_>>();
         let rivals = rivals(graph);
         let contending = contending(graph, &rivals);
-        let (touching, takers) = takers(graph);
+        let (touching, takers) = (touching(graph), takers(graph));
         Self {
             steps,
             classes: lists,
@@ -245,14 +245,23 @@ fn rivals(graph: &Graph) -> Vec<(Vec<RoleId>, u32)> {
         .collect()
 }
 
-/// Who touches each provider, and each service.
-fn takers(graph: &Graph) -> (Vec<Vec<StepId>>, Vec<(Vec<StepId>, usize)>) {
+/// Who touches each provider.
+fn touching(graph: &Graph) -> Vec<Vec<StepId>> {
     let mut touching = vec![Vec::new(); graph.providers().len()];
+    for step in graph.steps() {
+        for (provider, _) in graph.effects(step) {
+            touching[provider.index()].push(step);
+        }
+    }
+    touching
+}
+
+/// Who touches each service, and how many of its providers one step touches at most.
+fn takers(graph: &Graph) -> Vec<(Vec<StepId>, usize)> {
     let mut takers = vec![(Vec::new(), 0); graph.services().len()];
     for step in graph.steps() {
         let mut counts: BTreeMap<ServiceId, usize> = BTreeMap::new();
         for (provider, _) in graph.effects(step) {
-            touching[provider.index()].push(step);
             *counts.entry(graph.providers()[provider.index()].service).or_default() += 1;
         }
         for (service, count) in counts {
@@ -261,7 +270,7 @@ fn takers(graph: &Graph) -> (Vec<Vec<StepId>>, Vec<(Vec<StepId>, usize)>) {
             *most = count.max(*most);
         }
     }
-    (touching, takers)
+    takers
 }
 
 /// Whose right to begin hangs on who holds each role.

@@ -6,13 +6,13 @@
 
 use super::ready::Taken;
 use super::rollback::{By, Scope};
-use super::state::{Patience, Slot};
+use super::state::{Counts, Patience, Slot};
 use super::{Cause, HoldCause, Run, Status};
 use crate::event::{ProviderId, Seq, StepId, Verdict, Way};
 use crate::graph::{Effect, RoleId, ServiceId};
 use crate::plan::OnBreach;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::iter;
 
 impl Run {
@@ -54,42 +54,50 @@ impl Run {
     /// How many providers of a service stand: up in the plan, touched by no half-done step, and normal
     /// by a fresh verdict; `gone` aside, which names each once.
     fn standing(&self, service: ServiceId, gone: impl Iterator<Item = ProviderId>) -> usize {
-        let stands = |it: &ProviderId| self.state.providers[it.index()].stands;
+        let stands = |it: &ProviderId| self.state.providers[it.index()].counts.standing > 0;
         let mine = |it: &ProviderId| self.service_of(*it) == service;
-        self.state.standing[service.0 as usize] - gone.filter(stands).filter(mine).count()
+        self.state.counts[service.0 as usize].standing - gone.filter(stands).filter(mine).count()
     }
 
-    /// Counts the providers that have changed anew, and says what their takers, and who takes from a
-    /// service near its floor, are to be judged for.
-    fn recount(&mut self) -> BTreeSet<StepId> {
-        let mut judged = std::mem::take(&mut self.state.stirred);
+    /// Counts the providers that have changed anew; their takers, and who takes from a service near
+    /// its floor, are to be judged.
+    fn recount(&mut self) {
         let mut were: BTreeMap<ServiceId, usize> = BTreeMap::new();
         for provider in std::mem::take(&mut self.state.moved) {
-            judged.extend(&self.facts.touching[provider.index()]);
+            self.state.stirred.extend(&self.facts.touching[provider.index()]);
             let service = self.service_of(provider);
-            let up = self.up(provider);
-            let it = &mut self.state.providers[provider.index()];
-            let stands = up && it.half == 0 && it.verdict.serves();
-            if stands == std::mem::replace(&mut it.stands, stands) {
-                continue;
-            }
-            let count = &mut self.state.standing[service.0 as usize];
-            were.entry(service).or_insert(*count);
-            if stands { *count += 1 } else { *count -= 1 }
+            let now = self.counts_as(provider);
+            let was = std::mem::replace(&mut self.state.providers[provider.index()].counts, now);
+            let all = &mut self.state.counts[service.0 as usize];
+            were.entry(service).or_insert(all.standing);
+            all.standing = all.standing + now.standing - was.standing;
+            all.not_down = all.not_down + now.not_down - was.not_down;
+            all.lying = all.lying + now.lying - was.lying;
         }
         for (service, was) in were {
             let (steps, most) = &self.facts.takers[service.0 as usize];
-            let (floor, is) = (self.at_least(service), self.state.standing[service.0 as usize]);
+            let floor = self.at_least(service);
+            let is = self.state.counts[service.0 as usize].standing;
             // Whoever takes is let, before and after; or nobody is.
-            let same = was.min(is) >= floor + most || was.max(is) < floor;
+            let same = was == is || was.min(is) >= floor + most || was.max(is) < floor;
             if !same {
-                judged.extend(steps);
+                self.state.stirred.extend(steps);
             }
         }
         for role in std::mem::take(&mut self.state.moved_roles) {
-            judged.extend(&self.facts.contending[role.0 as usize]);
+            self.state.stirred.extend(&self.facts.contending[role.0 as usize]);
         }
-        judged
+    }
+
+    fn counts_as(&self, provider: ProviderId) -> Counts {
+        let it = &self.state.providers[provider.index()];
+        let whole = self.up(provider) && it.half == 0;
+        let lies = matches!(it.verdict, Verdict::Lying(_));
+        Counts {
+            standing: usize::from(whole && it.verdict.serves()),
+            not_down: usize::from(whole && !lies && !matches!(it.verdict, Verdict::Down(_))),
+            lying: usize::from(it.net > 0 && lies),
+        }
     }
 
     /// The services whose floor an attempt must respect.
@@ -168,6 +176,7 @@ impl Run {
 
     /// Judges the services that this event touched.
     pub(super) fn judge_breaches(&mut self) {
+        self.recount();
         for service in std::mem::take(&mut self.state.touched) {
             let Some(provider) = self.breach_of(service) else {
                 self.state.breached_now.remove(&service);
@@ -206,6 +215,10 @@ impl Run {
     /// The provider to name when a service is breached.
     fn breach_of(&self, service: ServiceId) -> Option<ProviderId> {
         let providers = &self.graph.services()[service.0 as usize].providers;
+        let counts = self.state.counts[service.0 as usize];
+        if counts.lying == 0 && counts.not_down >= self.at_least(service) {
+            return None;
+        }
         let verdict = |it: &ProviderId| &self.state.providers[it.index()].verdict;
         // A provider that is disturbed counts as absent; its lies count: clients are sent there.
         let sent_to = |it: &&ProviderId| self.state.providers[it.index()].net > 0;
@@ -249,7 +262,8 @@ impl Run {
     /// changed: who takes what it touched, and under a hold, after it or where nothing runs, who is
     /// barred.
     pub(super) fn watch_floor(&mut self, at: Timestamp) {
-        let mut judged = self.recount();
+        self.recount();
+        let mut judged = std::mem::take(&mut self.state.stirred);
         let held = !self.state.holds.is_empty();
         let was_held = std::mem::replace(&mut self.state.was_held, held);
         if held || was_held || self.state.running.is_empty() {

@@ -160,8 +160,19 @@ pub(super) struct Provider {
     pub(super) last_event: Seq,
     pub(super) verdict: Verdict,
     pub(super) as_of: Seq,
-    /// It is counted among those of its service that stand.
-    pub(super) stands: bool,
+    /// As what its service counts it.
+    pub(super) counts: Counts,
+}
+
+/// How many providers are what the floor and a breach ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    /// Up, touched by no half-done step, and normal by a fresh verdict.
+    pub(super) standing: usize,
+    /// Up, touched by no half-done step, and not called down.
+    pub(super) not_down: usize,
+    /// Clients are sent there, and it lies.
+    pub(super) lying: usize,
 }
 
 /// Who does a manual step.
@@ -199,8 +210,8 @@ pub(super) struct State {
     /// Providers and roles that changed since those who take them were last judged.
     pub(super) moved: BTreeSet<ProviderId>,
     pub(super) moved_roles: BTreeSet<RoleId>,
-    /// For each service, how many of its providers stand.
-    pub(super) standing: Vec<usize>,
+    /// What each service counts of its providers.
+    pub(super) counts: Vec<Counts>,
     /// Whether a hold stopped takers when they were last judged.
     pub(super) was_held: bool,
     pub(super) free: BTreeSet<StepId>,
@@ -274,7 +285,7 @@ impl Run {
                     last_event: 0,
                     verdict: Verdict::Unknown,
                     as_of: 0,
-                    stands: false,
+                    counts: Counts::default(),
                 })
                 .collect(),
             roles: graph.roles().iter().map(|role| i32::from(role.held_at_start)).collect(),
@@ -288,7 +299,7 @@ impl Run {
             stirred: BTreeSet::new(),
             moved: BTreeSet::new(),
             moved_roles: BTreeSet::new(),
-            standing: vec![0; graph.services().len()],
+            counts: vec![Counts::default(); graph.services().len()],
             was_held: false,
             free: BTreeSet::new(),
             gates: BTreeSet::new(),
