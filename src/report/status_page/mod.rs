@@ -1,7 +1,7 @@
 //! The status page: what customers may know of a run, and nothing else.
 //!
 //! [`StatusPage`] is the whole list of what is published: a field that is not here cannot leak. It is
-//! written as JSON for machines and as one self-contained HTML page ([`html`]) for people.
+//! written as JSON for machines and as one self-contained HTML page (`html`) for people.
 //!
 //! Not known here: the change number, steps, providers, people, reasons of a hold or a rollback.
 
