@@ -179,7 +179,7 @@ steps:
     eventually("b acts", 10 * SECOND, || {
         fs::read_to_string(space.file("log")).is_ok_and(|log| log.contains('b')).then_some(())
     });
-    going.signal("KILL");
+    going.signal(rustix::process::Signal::KILL);
     going.end();
     space.write("go", "");
     space.run(&["resume", "r"]).exits(0).says("c");
@@ -240,7 +240,7 @@ steps:
     );
     let mut going = space.start(&["run", "p.yaml", "--run", "r"]);
     going.until("starts    a");
-    going.signal("INT");
+    going.signal(rustix::process::Signal::INT);
     going.until("holds the run");
     space.write("go", "");
     going.end().exits(5);

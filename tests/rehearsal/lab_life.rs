@@ -18,7 +18,7 @@ fn a_machine_that_dies_as_a_whole_is_taken_up_where_it_was() {
     until_ended(&mut going, "done", "snapshot[geotrust]");
     // The witness first: it is to see what clients see, and there are none when a machine dies.
     kill(process(&space, "load.lock"));
-    going.signal("KILL");
+    going.signal(rustix::process::Signal::KILL);
     kill(process(&space, "lab.lock"));
     drop(going);
     let estate = space.read("r/lab/estate.yaml");

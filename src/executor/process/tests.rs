@@ -299,7 +299,8 @@ async fn who_left_the_group_is_named_when_the_command_is_ended() {
     assert_eq!(failure.kind, FailureKind::TimedOut);
     assert!(failure.to_string().contains(pid), "`{pid}` is not named: {failure}");
     assert!(lives(pid), "it may be what the command was to start");
-    std::process::Command::new("kill").args(["-9", pid]).status().expect("ours");
+    let raw = pid.parse().ok().and_then(Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(raw, Signal::KILL).expect("ours");
     while lives(pid) {
         tokio::task::yield_now().await;
     }
