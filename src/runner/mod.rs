@@ -39,7 +39,7 @@ pub use world::World;
 
 use crate::event::{Ending, Event, Job, Outcome, Person, Record, Request, Seq, Timer, Way};
 use crate::lane::file::Held;
-use crate::run::{Command, Impossible, Run};
+use crate::run::{Command, Impossible, Run, Status};
 use clock::{Clock, JumpWatch};
 use guards::GuardLink;
 use inbox::{Letter, Listeners};
@@ -349,6 +349,8 @@ impl<L: Log> Loop<L> {
                     let _ = reply.send(answer);
                 }
                 Due::Begin(job) if self.may_begin(job) => self.begin(job),
+                // A person ended a step by hand before its start was durable.
+                Due::Begin(job) if !self.is_running(job) => {}
                 Due::Begin(job) => {
                     self.append(Event::Ended(job, Ending::Withdrawn))?;
                     self.stopping.remove(&job);
@@ -381,8 +383,12 @@ impl<L: Log> Loop<L> {
         self.world.begin(job, &self.run, voice);
     }
 
+    fn is_running(&self, job: Job) -> bool {
+        self.run.status(job.step) == Status::Running(job)
+    }
+
     fn stop(&mut self, job: Job) -> Result<(), Stop> {
-        if !self.run.running().any(|running| running == job) {
+        if !self.is_running(job) {
             return Ok(());
         }
         if deed::is_manual(self.run.graph(), job) {

@@ -321,6 +321,22 @@ async fn a_start_that_was_overtaken_by_a_hold_is_withdrawn_and_no_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_person_may_end_a_step_before_its_start_is_durable() {
+    let graph = PlanBuilder::new().step("a", |step| step.manual(["release-managers"], 1)).graph();
+    let step = graph.find("a").expect("a step");
+    let mut stage = Stage::new(graph, Manner { wait: true, ..Manner::default() });
+    stage.disk.send_replace(Disk::Upto(2));
+    let run = stage.go();
+    stage.until("start do a#1").await;
+    let done = stage.ask(Request::Finish { step, evidence: "seen".into() });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.disk.send_replace(Disk::Fast);
+    assert_eq!(done.await.expect("answered"), Answered::Recorded(4));
+    let end = run.await.expect("no panic").expect("no bug");
+    assert_eq!(end.exit, Exit::Closed(Outcome::Completed));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_is_given_only_when_its_record_is_durable() {
     let mut stage = Stage::new(two_steps(), Manner { wait: true, ..Manner::default() });
     stage.world.plays("do a", vec![Play::Hang]);
