@@ -2,9 +2,11 @@
 //! `ninja -n` reading a graph of the same size in the same run.
 //!
 //! Times are whole processes, start to exit, in interleaved rounds; their ratio is the figure, as a
-//! machine changes its speed from minute to minute. Phases are taken in a process of their own, and
-//! so is memory (`VmHWM`, read while it runs). Take 3 rounds on a machine that does nothing else.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
+//! machine changes its speed from minute to minute. The command reads the plan without its estimates:
+//! ninja simulates no window. What the window costs, at its full number of executions, has a column.
+//! Phases are taken in a process of their own, and so is memory (`VmHWM`, read while it runs). Run it
+//! on a machine that does nothing else.
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 #[path = "../tests/grown/mod.rs"]
 mod grown;
@@ -18,11 +20,13 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 3;
 const SEED: u64 = 6;
 
-/// What is measured: a plan's file, and ninja's of the same graph if there is one.
+/// What is measured: a plan's file with and without estimates, and ninja's of the same graph if there
+/// is one.
 struct Case {
     label: String,
     steps: usize,
-    plan: PathBuf,
+    timed: PathBuf,
+    untimed: PathBuf,
     ninja: Option<PathBuf>,
 }
 
@@ -31,8 +35,7 @@ struct Phases {
     parse: Duration,
     compile: Duration,
     proof: Duration,
-    /// Of parse, compile and proof together, with what they free.
-    all: Duration,
+    window: Duration,
     /// Peak memory of the process, in MiB.
     peak: f64,
     edges: usize,
@@ -53,13 +56,15 @@ fn main() {
         println!("ninja is not installed: no ratios (Debian: apt-get install ninja-build)");
     }
     println!(
-        "{:<18} {:>7} {:>8} | {:>7} {:>7} {:>7} | {:>7} {:>9} | {:>7} {:>9} | ratio of 3 rounds, median",
+        "{:<8} {:>7} {:>8} | {:>7} {:>7} {:>7} {:>7} {:>9} | {:>7} {:>9} | {:>7} {:>9} | ratio of {ROUNDS} rounds, median",
         "plan",
         "steps",
         "edges",
         "parse",
         "compile",
         "proof",
+        "window",
+        "peak MiB",
         "check",
         "peak MiB",
         "ninja",
@@ -89,16 +94,20 @@ fn case(dir: &Path, steps: usize, form: Form, has_ninja: bool) -> Case {
         std::fs::write(&path, text).expect("written");
         path
     };
-    let plan = write(&format!("{form:?}-{steps}.yaml"), large::plan(layers, form, SEED));
+    let text = large::plan(layers, form, SEED);
+    let rest: Vec<&str> =
+        text.lines().filter(|line| !line.trim_start().starts_with("estimate:")).collect();
+    let untimed = write(&format!("{form:?}-{steps}-untimed.yaml"), rest.join("\n"));
+    let timed = write(&format!("{form:?}-{steps}.yaml"), text);
     let ninja = has_ninja.then(|| write(&format!("{steps}.ninja"), large::ninja(layers, SEED)));
-    Case { label: format!("{form:?}").to_lowercase(), steps: layers * WIDTH, plan, ninja }
+    Case { label: format!("{form:?}").to_lowercase(), steps: layers * WIDTH, timed, untimed, ninja }
 }
 
 /// One row of the table; the median time of the whole command, in seconds.
 fn measure(case: &Case) -> f64 {
     let check = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
-        command.arg("check").arg(&case.plan);
+        command.arg("check").arg(&case.untimed);
         command
     };
     let ninja = case.ninja.as_ref().map(|file| {
@@ -112,7 +121,7 @@ fn measure(case: &Case) -> f64 {
     for _ in 0..ROUNDS {
         ours.push(timed(check()));
         theirs.extend(ninja.as_ref().map(|ninja| timed(ninja())));
-        phases.push(phases_of(&case.plan));
+        phases.push(phases_of(&case.timed));
     }
     let of = |pick: &dyn Fn(&Phases) -> Duration| median(phases.iter().map(pick));
     let ratios: Vec<f64> =
@@ -126,27 +135,21 @@ fn measure(case: &Case) -> f64 {
         None => ("-".into(), "-".into()),
     };
     println!(
-        "{:<18} {:>7} {:>8} | {:>7.3} {:>7.3} {:>7.3} | {:>7.3} {:>9.0} | {:>7} {:>9} | {}, {:.2}",
+        "{:<8} {:>7} {:>8} | {:>7.3} {:>7.3} {:>7.3} {:>7.3} {:>9.0} | {:>7.3} {:>9.0} | {:>7} {:>9} | {}, {:.2}",
         case.label,
         case.steps,
         phases.first().map_or(0, |phases| phases.edges),
         of(&|phases| phases.parse),
         of(&|phases| phases.compile),
         of(&|phases| phases.proof),
+        of(&|phases| phases.window),
+        phases.iter().map(|phases| phases.peak).fold(0.0, f64::max),
         check_s,
         peak(check()),
         ninja_s,
         ninja_peak,
         if shown.is_empty() { "-".into() } else { shown.join(" ") },
         median(ratios.into_iter().map(Duration::from_secs_f64)),
-    );
-    let peaks: Vec<String> = phases.iter().map(|phases| format!("{:.0}", phases.peak)).collect();
-    eprintln!(
-        "{:<18} check {:?}; phases alone {:?}, peak {} MiB",
-        "",
-        ours,
-        phases.iter().map(|phases| phases.all).collect::<Vec<_>>(),
-        peaks.join(" ")
     );
     check_s
 }
@@ -190,7 +193,7 @@ fn phases_of(plan: &Path) -> Phases {
     let output = Command::new(this).arg("phases").arg(plan).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout);
     let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [parse, compile, proof, all, peak, edges] = numbers.as_slice() else {
+    let [parse, compile, proof, window, peak, edges] = numbers.as_slice() else {
         panic!("{said}{}", String::from_utf8_lossy(&output.stderr))
     };
     let time = |seconds: &f64| Duration::from_secs_f64(*seconds);
@@ -198,13 +201,14 @@ fn phases_of(plan: &Path) -> Phases {
         parse: time(parse),
         compile: time(compile),
         proof: time(proof),
-        all: time(all),
+        window: time(window),
         peak: *peak,
         edges: *edges as usize,
     }
 }
 
 fn print_phases(path: &Path) {
+    use cutover::proof::window::{self, Learned, Options, Times};
     use cutover::{graph::Graph, plan, proof};
     let text = std::fs::read_to_string(path).expect("readable").into();
     let begun = Instant::now();
@@ -215,10 +219,12 @@ fn print_phases(path: &Path) {
     let compiled = begun.elapsed();
     proof::prove(&graph).expect("it holds");
     let proved = begun.elapsed();
-    let seconds =
-        [parsed, compiled - parsed, proved - compiled, proved].map(|time| time.as_secs_f64());
-    let [parse, compile, proof, all] = seconds;
+    let times = Times::new(&graph, &Learned::default());
+    window::judge(&graph, &times, &Options::default()).expect("it has estimates");
+    let judged = begun.elapsed();
+    let phases = [parsed, compiled - parsed, proved - compiled, judged - proved];
+    let [parse, compile, proof, window] = phases.map(|time| time.as_secs_f64());
     let (peak, edges) = (high_water("self"), graph.edge_count());
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{parse} {compile} {proof} {all} {peak} {edges}").expect("written");
+    writeln!(out, "{parse} {compile} {proof} {window} {peak} {edges}").expect("written");
 }
