@@ -27,6 +27,8 @@ pub enum Command {
     Graph(Graph),
     /// Look at everything that a run would touch; nothing is changed
     Preflight(Preflight),
+    /// Run a plan many times in a simulated world: faults, crashes and operators at every moment
+    Simulate(Simulate),
     /// Run a plan on the embedded lab, or on an estate that is not production
     #[cfg(feature = "lab")]
     Rehearse(Rehearse),
@@ -140,6 +142,19 @@ pub enum GraphFormat {
     Mermaid,
     /// A picture of its own, for a browser
     Svg,
+}
+
+/// `simulate`
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// The plan
+    pub plan: PathBuf,
+    /// Seed of the first run; the others have the numbers after it
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many runs
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub runs: u64,
 }
 
 /// What every command that runs a plan takes.

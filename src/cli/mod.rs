@@ -24,6 +24,7 @@ mod revoke;
 mod run;
 mod schema;
 mod screen;
+mod simulate;
 mod status;
 mod target;
 mod watch;
@@ -65,6 +66,7 @@ fn command(command: Command) -> Result<Exit, Problem> {
         Command::Graph(args) => graph::main(&args),
         Command::Preflight(args) => preflight::main(&args),
         Command::Guard(args) => guard::main(&args),
+        Command::Simulate(args) => simulate::main(&args),
         #[cfg(feature = "lab")]
         Command::Rehearse(args) => rehearse::main(args),
         Command::Run(args) => run::main(args),

@@ -177,10 +177,31 @@ impl From<io::Error> for Flaw {
     }
 }
 
+/// What a chain is read from: a file, or the bytes that a simulated disk holds.
+pub trait Source: Read + Seek {
+    /// How long it is now.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn length(&self) -> io::Result<u64>;
+}
+
+impl Source for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl Source for io::Cursor<&[u8]> {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.get_ref().len() as u64)
+    }
+}
+
 /// Reads a chain line by line, in bounded memory.
 #[derive(Debug)]
-pub struct Scanner {
-    reader: BufReader<File>,
+pub struct Scanner<F: Source = File> {
+    reader: BufReader<F>,
     buffer: Vec<u8>,
     /// Offset of the next line.
     offset: u64,
@@ -189,12 +210,12 @@ pub struct Scanner {
     head: Head,
 }
 
-impl Scanner {
+impl<F: Source> Scanner<F> {
     /// Reads from the file's beginning.
     ///
     /// # Errors
     /// When the file cannot be sought.
-    pub fn new(mut file: File) -> io::Result<Self> {
+    pub fn new(mut file: F) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         let reader = BufReader::with_capacity(1 << 18, file);
         Ok(Self { reader, buffer: Vec::new(), offset: 0, lines: 0, head: Head::NONE })
@@ -215,7 +236,7 @@ impl Scanner {
     /// # Errors
     /// When the file cannot be asked.
     pub fn file_len(&self) -> io::Result<u64> {
-        Ok(self.reader.get_ref().metadata()?.len())
+        self.reader.get_ref().length()
     }
 
     /// The next record; none at the end of the file. May be asked again after `None` and after
@@ -293,7 +314,7 @@ impl Scanner {
     }
 
     /// The file, for whoever cuts or keeps aside.
-    pub fn into_file(self) -> File {
+    pub fn into_file(self) -> F {
         self.reader.into_inner()
     }
 }

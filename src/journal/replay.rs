@@ -324,7 +324,7 @@ fn impossible(file: &Path, line: u64, byte: u64, why: &str) -> JournalError {
 }
 
 /// The record of a line; `epoch` is that of the record before.
-fn record<N: Names + ?Sized>(
+pub(crate) fn record<N: Names + ?Sized>(
     line: Line<Wire<'_>>,
     epoch: u64,
     names: &N,

@@ -3,6 +3,8 @@
 //! Not known here: what is waited for. A wall clock may jump; order and timeouts never hang on it.
 
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,8 +18,19 @@ const JUMP: SignedDuration = SignedDuration::from_secs(2);
 /// A source of time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
+    hands: Hands,
+}
+
+/// What a clock follows.
+#[derive(Clone, Debug, Default)]
+enum Hands {
+    #[default]
+    System,
     /// In tests: the wall clock stands at the first when the second is now, and follows it.
-    bound: Option<(Timestamp, Instant)>,
+    #[cfg(test)]
+    Bound(Timestamp, Instant),
+    /// In a simulated world: seconds since 1970, set by the simulator.
+    Set(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -29,14 +42,23 @@ impl Clock {
     /// A wall clock that reads `now` now and follows tokio's clock, which a test may pause.
     #[cfg(test)]
     pub(crate) fn bound_to_tokio(now: Timestamp) -> Self {
-        Self { bound: Some((now, Instant::now())) }
+        Self { hands: Hands::Bound(now, Instant::now()) }
+    }
+
+    /// A wall clock that reads these seconds since 1970, whoever sets them.
+    pub(super) fn set_by(seconds: Arc<AtomicI64>) -> Self {
+        Self { hands: Hands::Set(seconds) }
     }
 
     /// The wall clock.
     pub fn now(&self) -> Timestamp {
-        match self.bound {
-            None => Timestamp::now(),
-            Some((start, begun)) => {
+        match &self.hands {
+            Hands::System => Timestamp::now(),
+            Hands::Set(seconds) => {
+                Timestamp::from_second(seconds.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
+            }
+            #[cfg(test)]
+            Hands::Bound(start, begun) => {
                 let passed =
                     SignedDuration::try_from(begun.elapsed()).unwrap_or(SignedDuration::MAX);
                 start.saturating_add(passed).unwrap_or(Timestamp::MAX)

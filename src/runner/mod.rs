@@ -22,6 +22,7 @@ mod pending;
 pub mod preflight;
 pub mod rehearsal;
 mod signals;
+pub mod sim;
 mod start;
 #[cfg(test)]
 mod tests;

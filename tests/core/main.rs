@@ -5,11 +5,11 @@
 mod back;
 mod cost;
 mod every;
-mod oracle;
 mod people;
 mod present;
 mod proved;
 mod rules;
+mod simulated;
 mod skip;
 mod story;
 mod tale;

@@ -1,17 +1,16 @@
 //! Random stories: everything may happen at any moment, and an end is always reached.
 
-use crate::oracle::Oracle;
-use crate::tale::{Tale, person, rollback};
-use crate::world::{Dice, Truth, World, graph, undoable};
-use cutover::action::{Action, Check};
+use crate::tale::{Tale, person};
+use crate::world::{Dice, World, graph};
+use cutover::action::Action;
 use cutover::event::{
-    Answer, Back, Ending, Event, Job, LineId, Options, Outcome, Outputs, Person, ProviderId,
-    Request, StepId, Timer, Verdict, Way,
+    Answer, Ending, Event, Job, LineId, Options, Outcome, Person, ProviderId, Request, StepId,
+    Timer, Way,
 };
-use cutover::failure::Failure;
 use cutover::graph::Graph;
 use cutover::plan::Work;
-use cutover::run::{Command, Goal, Hold, HoldCause, Question, Run, Status};
+use cutover::run::{Command, Goal, Hold, HoldCause, Run, Status};
+use cutover::runner::sim::{Oracle, done, has_check, undoable, wish};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -95,9 +94,10 @@ impl<'a> Sim<'a> {
     fn event(&mut self, event: Event) {
         let before = self.run().clone();
         self.tale.event(event);
-        self.follow();
+        self.world.follow(&self.tale.run);
         let record = self.tale.journal.last().expect("just written");
-        self.oracle.judge(&before, record, &self.tale.run, &self.world);
+        let kept = self.oracle.judge(&before, record, &self.tale.run, &self.world);
+        kept.unwrap_or_else(|violation| panic!("{violation}"));
         crate::proved::judge(&before, record, &self.tale.run);
         self.meet(&before);
     }
@@ -166,22 +166,6 @@ impl<'a> Sim<'a> {
         self.met.extend(met);
     }
 
-    /// What people do by hand, and what nothing undoes, follows the run.
-    fn follow(&mut self) {
-        let graph = self.graph();
-        for step in graph.steps() {
-            let status = self.run().status(step);
-            if status == Status::Clean && !undoable(&graph, step) {
-                self.world.set(step, Truth::Absent);
-            }
-            if let Status::Running(job) = status
-                && self.run().is_manual(job)
-            {
-                self.world.set(step, Truth::Half);
-            }
-        }
-    }
-
     fn request(&mut self, who: &Person, what: Request) -> bool {
         match self.run().admit(who, what.clone()) {
             Ok(event) => {
@@ -204,11 +188,7 @@ impl<'a> Sim<'a> {
         let record = self.tale.record(Event::Requested(who.clone(), what.clone()));
         let mut ahead = self.run().clone();
         ahead.apply(&record).expect("admitted");
-        match ahead.status(*step) {
-            Status::Done => self.world.set(*step, Truth::Present),
-            Status::Clean => self.world.set(*step, Truth::Absent),
-            _ => {}
-        }
+        self.world.by_hand(&ahead, *step);
     }
 
     fn starts(&self) -> Vec<Job> {
@@ -235,43 +215,9 @@ impl<'a> Sim<'a> {
         self.event(Event::Ended(job, ending));
     }
 
-    fn done() -> Ending {
-        Ending::Done(Outputs::new())
-    }
-
     /// Some ending of an attempt under way, true to what it left.
     fn end_somehow(&mut self, job: Job) {
-        let was = self.world.truth(job.step);
-        let choice = self.dice.roll(8);
-        let (truth, ending) = match (job.way, choice) {
-            (_, 7) if was == Truth::Absent || self.dice.roll(2) == 0 => (was, Ending::Withdrawn),
-            (Way::Check, 0..=4) if was == Truth::Present => (was, Self::done()),
-            (Way::Check, 0..=4) => (was, Ending::NotDone),
-            (Way::Check, 5) => (was, Ending::Stopped),
-            (Way::Check, _) => (was, Ending::Unknown(Failure::in_doubt("no answer"))),
-            (Way::Do, 0..=2) => (Truth::Present, Self::done()),
-            (Way::Undo, 0..=2) => (Truth::Absent, Self::done()),
-            (way, 3 | 4) => {
-                // An undo may have come further than it knows.
-                let further = way == Way::Undo && self.dice.roll(2) == 1;
-                let truth = if further { Truth::Absent } else { Truth::Half };
-                let failure = match choice {
-                    3 => Failure::transient("for now"),
-                    _ => Failure::last("for good"),
-                };
-                (truth, Ending::Failed(failure))
-            }
-            (_, 5) => (Truth::Half, Ending::Stopped),
-            _ => {
-                self.world.abandon(job, &mut self.dice);
-                let unknown = self.dice.roll(2) == 0;
-                let failure = Failure::timed_out("too long");
-                let ending =
-                    if unknown { Ending::Unknown(failure) } else { Ending::Failed(failure) };
-                (self.world.truth(job.step), ending)
-            }
-        };
-        self.world.set(job.step, truth);
+        let ending = self.world.end_somehow(job, &mut self.dice);
         self.end(job, ending);
     }
 
@@ -290,18 +236,8 @@ impl<'a> Sim<'a> {
         StepId(self.dice.roll(len) as u32)
     }
 
-    fn verdict_of(&self, provider: ProviderId) -> Verdict {
-        if self.world.lying[provider.index()] {
-            Verdict::Lying(vec!["wrong-key".into()])
-        } else if self.world.answers(provider) {
-            Verdict::Normal
-        } else {
-            Verdict::Down(vec!["unreachable".into()])
-        }
-    }
-
     fn look_at(&mut self, provider: ProviderId, as_of: u64) {
-        let verdict = self.verdict_of(provider);
+        let verdict = self.world.verdict_of(provider);
         self.event(Event::Verdict { provider, verdict, as_of });
     }
 
@@ -353,23 +289,6 @@ impl<'a> Sim<'a> {
         }
     }
 
-    /// An answer that a person who looks would give; none when that one is wrong.
-    fn honest(&self, question: &Question, answer: Answer) -> bool {
-        let Some(step) = question.step else { return true };
-        let truth = self.world.truth(step);
-        let undo = matches!(self.run().status(step), Status::Failed(Way::Undo));
-        match answer {
-            Answer::Done if undo => {
-                // A check that disagrees is believed before the person.
-                truth == Truth::Absent
-                    || (truth == Truth::Present && has_check(&self.graph(), step))
-            }
-            Answer::Done => truth == Truth::Present,
-            Answer::NotDone => truth != Truth::Present,
-            _ => true,
-        }
-    }
-
     fn answer(&mut self) {
         let questions = self.run().questions();
         if questions.is_empty() {
@@ -377,7 +296,7 @@ impl<'a> Sim<'a> {
         }
         let question = &questions[self.dice.roll(questions.len())];
         let Some(answer) = self.dice.pick(&question.answers) else { return };
-        if self.honest(question, answer) {
+        if self.world.is_honest(self.run(), question, answer) {
             let who = &people()[self.dice.roll(3)];
             let question = question.id;
             let what = Request::Answer { question, answer, note: String::new() };
@@ -390,36 +309,14 @@ impl<'a> Sim<'a> {
 
     fn person(&mut self) {
         let who = people()[self.dice.roll(3)].clone();
-        let step = self.some_step();
-        let reason = || "why not".to_owned();
-        let what = match self.dice.roll(14) {
-            0 => Request::Hold { reason: reason() },
-            1 | 2 => Request::Release { hold: None },
-            3 | 4 => Request::Approve { step, note: String::new() },
-            5 => Request::Disapprove { step, reason: reason() },
-            6 => Request::Claim { step },
-            7 | 8 => Request::Finish { step, evidence: String::new() },
-            9 => Request::Fail { step, reason: reason() },
-            10 => Request::Retry { step },
-            11 => Request::Skip { step, reason: reason() },
-            12 if self.dice.one_in(4) => Request::Interrupt,
-            _ => match self.dice.roll(5) {
-                0 => rollback(Back::Run { before_too: self.dice.roll(2) == 1 }),
-                1 if self.graph().line_count() > 0 => {
-                    rollback(Back::Line(LineId(self.dice.roll(2) as u32)))
-                }
-                2 | 3 => rollback(Back::To("here".into())),
-                _ if self.dice.one_in(10) => Request::Abort { reason: reason() },
-                _ => return,
-            },
-        };
+        let Some(what) = wish(&self.graph(), &mut self.dice) else { return };
         self.request(&who, what);
     }
 
     /// What cannot happen is not taken in: late and foreign ends, starts out of turn.
     fn intrude(&mut self) {
         if let Some(job) = self.dice.pick(&self.over) {
-            assert!(!self.tale.would_take(Event::Ended(job, Self::done())), "late: {job:?}");
+            assert!(!self.tale.would_take(Event::Ended(job, done())), "late: {job:?}");
             assert!(!self.tale.would_take(Event::Started(job)), "again: {job:?}");
         }
         let step = self.some_step();
@@ -513,10 +410,8 @@ impl<'a> Sim<'a> {
             match command {
                 Command::Start(job) => self.start(job),
                 Command::Stop(job) => {
-                    let truth = self.world.truth(job.step);
-                    let half = if job.way == Way::Check { truth } else { Truth::Half };
-                    self.world.set(job.step, half);
-                    self.end(job, Ending::Stopped);
+                    let ending = self.world.end_stopped(job);
+                    self.end(job, ending);
                 }
                 Command::Close(outcome) => self.event(Event::Closed(outcome)),
                 Command::Wake(timer, _) => self.event(Event::Due { timer, jumped: false }),
@@ -531,22 +426,16 @@ impl<'a> Sim<'a> {
     }
 
     fn end_well(&mut self, job: Job) {
-        match job.way {
-            Way::Do => self.world.set(job.step, Truth::Present),
-            Way::Undo => self.world.set(job.step, Truth::Absent),
-            Way::Check if self.world.truth(job.step) != Truth::Present => {
-                return self.end(job, Ending::NotDone);
-            }
-            Way::Check => {}
-        }
-        self.end(job, Self::done());
+        let ending = self.world.end_well(job);
+        self.end(job, ending);
     }
 
     fn people_heal(&mut self) -> bool {
         for question in self.run().questions() {
             let wanted = question.answers.iter().filter(|it| **it != Answer::Hold).copied();
             // What goes forward stands first; without it, back.
-            let mut wanted = wanted.filter(|answer| self.honest(&question, *answer));
+            let mut wanted =
+                wanted.filter(|answer| self.world.is_honest(self.run(), &question, *answer));
             if let Some(answer) = wanted.next() {
                 let question = question.id;
                 let what = Request::Answer { question, answer, note: String::new() };
@@ -608,10 +497,6 @@ impl Drop for Sim<'_> {
     }
 }
 
-fn has_check(graph: &Graph, step: StepId) -> bool {
-    matches!(&graph.def(step).work, Work::Act { check: Check::By(_) | Check::BuiltIn, .. })
-}
-
 /// One story from its choices: some for the plan, the rest for what happens.
 fn tell(plan: &[u16], choices: &[u16]) -> BTreeSet<&'static str> {
     let Some(graph) = graph(plan) else { return BTreeSet::new() };
@@ -625,7 +510,8 @@ fn tell(plan: &[u16], choices: &[u16]) -> BTreeSet<&'static str> {
         sim.turn();
     }
     sim.heal();
-    sim.oracle.judge_end(&sim.tale.run, &sim.world);
+    let kept = sim.oracle.judge_end(&sim.tale.run, &sim.world);
+    kept.unwrap_or_else(|violation| panic!("{violation}"));
     sim.tale.replays();
     let graph = sim.graph();
     for step in graph.steps() {

@@ -1,44 +1,13 @@
-//! Random plans, and a world that keeps its own truth: what is really there, whoever thinks what.
+//! Random plans.
 
 use crate::tale::noon;
-use cutover::action::Undo;
-use cutover::event::{Job, ProviderId, StepId, Way};
+use cutover::graph::Graph;
 use cutover::graph::testing::{PlanBuilder, StepBuilder};
-use cutover::graph::{Effect, Graph};
-use cutover::plan::{Kind, OnBreach, OnFailure, Phase, Work};
+use cutover::plan::{Kind, OnBreach, OnFailure, Phase};
 use jiff::SignedDuration;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Choices, one after the other; when they are used up, always the first possibility.
-pub(crate) struct Dice<'a> {
-    choices: &'a [u16],
-    at: usize,
-}
-
-impl<'a> Dice<'a> {
-    pub(crate) fn new(choices: &'a [u16]) -> Self {
-        Self { choices, at: 0 }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.at >= self.choices.len()
-    }
-
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        let choice = self.choices.get(self.at).copied().unwrap_or(0);
-        self.at += 1;
-        usize::from(choice) % sides.max(1)
-    }
-
-    pub(crate) fn one_in(&mut self, sides: usize) -> bool {
-        self.roll(sides) == sides - 1
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        (!from.is_empty()).then(|| from[self.roll(from.len())])
-    }
-}
+pub(crate) use cutover::runner::sim::{Dice, Reality as World, Truth};
 
 const POLICIES: [OnFailure; 3] = [OnFailure::Hold, OnFailure::RollbackLine, OnFailure::Rollback];
 
@@ -167,91 +136,4 @@ fn kind_of_step(step: StepBuilder, dice: &mut Dice<'_>, any: bool) -> StepBuilde
         step = step.uses(["wan"]);
     }
     step
-}
-
-/// What is really there of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Truth {
-    Absent,
-    Half,
-    Present,
-}
-
-/// What is really there.
-#[derive(Clone)]
-pub(crate) struct World {
-    pub(crate) steps: Vec<Truth>,
-    /// Attempts that an executor has.
-    pub(crate) jobs: BTreeMap<StepId, Job>,
-    /// Providers that something outside of the plan broke.
-    pub(crate) dead: Vec<bool>,
-    /// Providers that answer falsely.
-    pub(crate) lying: Vec<bool>,
-}
-
-impl World {
-    pub(crate) fn new(graph: &Graph) -> Self {
-        Self {
-            steps: vec![Truth::Absent; graph.len()],
-            jobs: BTreeMap::new(),
-            dead: vec![false; graph.providers().len()],
-            lying: vec![false; graph.providers().len()],
-        }
-    }
-
-    pub(crate) fn truth(&self, step: StepId) -> Truth {
-        self.steps[step.index()]
-    }
-
-    pub(crate) fn set(&mut self, step: StepId, truth: Truth) {
-        self.steps[step.index()] = truth;
-    }
-
-    /// What an attempt leaves that nobody saw end.
-    pub(crate) fn abandon(&mut self, job: Job, dice: &mut Dice<'_>) {
-        self.jobs.remove(&job.step);
-        let was = self.truth(job.step);
-        let truth = match (job.way, dice.roll(3)) {
-            (Way::Check, _) => was,
-            (Way::Do, 0) if was == Truth::Absent => Truth::Absent,
-            (Way::Do, 1) => Truth::Present,
-            (Way::Undo, 0) => was,
-            (Way::Undo, 1) => Truth::Absent,
-            _ => Truth::Half,
-        };
-        self.set(job.step, truth);
-    }
-
-    /// Roles that somebody may write with, by effects that are really there.
-    pub(crate) fn holders(&self, graph: &Graph) -> usize {
-        let mut held: Vec<bool> = graph.roles().iter().map(|role| role.held_at_start).collect();
-        for step in graph.steps() {
-            let under_way = self.jobs.get(&step).is_some_and(|job| job.way != Way::Check);
-            for (role, effect) in graph.role_effects(step) {
-                let it = &mut held[role.0 as usize];
-                match (effect, self.truth(step)) {
-                    (Effect::Loses, Truth::Present) if !under_way => *it = false,
-                    (Effect::Gains, Truth::Absent) if !under_way => {}
-                    (Effect::Gains, _) => *it = true,
-                    _ => {}
-                }
-            }
-        }
-        held.into_iter().filter(|held| *held).count()
-    }
-
-    /// Whether a provider would answer rightly if asked.
-    pub(crate) fn answers(&self, provider: ProviderId) -> bool {
-        !self.dead[provider.index()]
-    }
-}
-
-/// A step that something has to undo.
-pub(crate) fn undoable(graph: &Graph, step: StepId) -> bool {
-    matches!(&graph.def(step).work, Work::Act { undo: Undo::By(_), .. })
-}
-
-/// A step that acts at all.
-pub(crate) fn acts(graph: &Graph, step: StepId) -> bool {
-    matches!(graph.def(step).work, Work::Act { .. })
 }
