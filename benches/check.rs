@@ -220,7 +220,8 @@ fn print_phases(path: &Path) {
     proof::prove(&graph).expect("it holds");
     let proved = begun.elapsed();
     let times = Times::new(&graph, &Learned::default());
-    window::judge(&graph, &times, &Options::default()).expect("it has estimates");
+    window::judge(&graph, &times, &Options::default(), &cutover::cli::fan::at_once)
+        .expect("it has estimates");
     let judged = begun.elapsed();
     let phases = [parsed, compiled - parsed, proved - compiled, judged - proved];
     let [parse, compile, proof, window] = phases.map(|time| time.as_secs_f64());

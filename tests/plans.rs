@@ -293,13 +293,13 @@ mod hostile {
 /// The transition's own numbers: the same plan and seed give the same page, and it fits.
 #[test]
 fn the_transition_fits_into_its_window() {
-    use cutover::proof::window::{Learned, Options, Times, judge};
+    use cutover::proof::window::{Learned, Options, Times, in_turn, judge};
     use std::fmt::Write as _;
     let text = include_str!("../plans/2019-04-06.yaml");
     let loaded = load(Path::new("plan.yaml"), text, None).expect("a good plan");
     let graph = &loaded.graph;
     let times = Times::new(graph, &Learned::default());
-    let outlook = judge(graph, &times, &Options::default()).expect("it has estimates");
+    let outlook = judge(graph, &times, &Options::default(), &in_turn).expect("it has estimates");
     assert_eq!(outlook.warnings, []);
     let window = outlook.window.as_ref().expect("it has a window");
     assert_eq!((window.executions, window.inside), (10_000, 10_000));

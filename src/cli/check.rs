@@ -48,7 +48,7 @@ pub(super) fn main(args: &Check) -> Result<Exit, Problem> {
 
 /// What can be told of a plan's time.
 pub(super) fn outlook(graph: &Graph, learned: &Learned, options: &Options) -> Option<Outlook> {
-    window::judge(graph, &Times::new(graph, learned), options)
+    window::judge(graph, &Times::new(graph, learned), options, &super::fan::at_once)
 }
 
 fn warnings(files: &[FileFaults]) -> usize {

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod drive;
 pub mod exit;
+pub mod fan;
 mod graph;
 mod guard;
 mod init;

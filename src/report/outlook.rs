@@ -111,7 +111,7 @@ fn turning(graph: &Graph, fit: &InWindow, zone: &TimeZone, say: &mut impl FnMut(
         let name = graph.name(go.gate);
         say(
             "latest go",
-            &format!("`{name}` at {p99}; after {p50} rather not in time than in time"),
+            &format!("`{name}` by {p99}; after {p50} more executions end late than in time"),
         );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything takes the long end of its range here: who plans a retreat counts on a bad day.
 
-use super::schedule::{Bench, Ended, Part, Side};
+use super::fan::{self, Fan};
+use super::schedule::{Bench, Course, Ended, Part, Side, Task};
 use super::times::{self, Learned, Times};
 use super::{TurnBack, moved};
 use crate::event::{StepId, Way};
@@ -97,12 +98,12 @@ impl Back {
         graph: &Graph,
         standing: impl Fn(StepId) -> Standing,
     ) -> SignedDuration {
-        let mut bench = Bench::new(graph, &self.side);
-        let mut parts = vec![Part::Absent; graph.len()];
+        let mut task = Task::nothing(graph, &self.side);
         for step in graph.steps() {
-            parts[step.index()] = part(graph, step, standing(step));
+            task.set(step, part(graph, step, standing(step)));
         }
-        SignedDuration::from_millis(longest(&mut bench, &self.times, &parts))
+        let mut bench = Bench::new(graph, &self.side);
+        SignedDuration::from_millis(longest(&mut bench, &self.times, &task))
     }
 }
 
@@ -133,70 +134,113 @@ pub(super) fn part(graph: &Graph, step: StepId, standing: Standing) -> Part {
     }
 }
 
-/// How long the undos of the parts take when each takes its longest, in milliseconds.
-fn longest(bench: &mut Bench<'_>, times: &Times, parts: &[Part]) -> i64 {
+/// How long the undos of a task take when each takes its longest, in milliseconds.
+fn longest(bench: &mut Bench<'_>, times: &Times, task: &Task<'_>) -> i64 {
     let mut draw = |step: StepId| times::Attempt { takes: times.undoes(step).most(), good: true };
-    let Ended::All = bench.make(parts, 0, &mut draw) else { return 0 };
-    bench.last(|_| true).map_or(0, |(end, _)| end)
+    let Ended::All = bench.make(task, 0, &mut draw) else { return 0 };
+    bench.end().map_or(0, |(end, _)| end)
 }
 
-/// The turn-back time from the begin of each step on, as `slow` (a schedule in which every step
-/// takes its longest) goes, up to the point of no return. `deadline` is counted like its moments.
-pub(super) fn turn_back(
-    graph: &Graph,
-    side: &Side,
-    times: &Times,
-    slow: &Bench<'_>,
-    opens: Timestamp,
-    deadline: i64,
-) -> Vec<TurnBack> {
-    // A gate begins and ends with its last approval.
-    let begins = |step: StepId| match graph.kind(step) {
-        Kind::Gate => slow.ends[step.index()],
-        _ => slow.begins[step.index()],
-    };
-    let barred = graph.steps().filter(|step| graph.is_point_of_no_return(*step)).map(begins).min();
-    let barred = barred.unwrap_or(i64::MAX);
-    let done = slow.order.iter().map(|step| slow.ends[step.index()]).max().unwrap_or(0);
-    let mut begun: Vec<StepId> = slow.order.clone();
-    begun.retain(|step| begins(*step) < barred && graph.phase(*step) == Phase::Window);
-    begun.sort_by_key(|step| begins(*step));
-    // Each state lasts until the next begin.
-    let mut untils = vec![barred.min(done); begun.len()];
-    for place in (1..begun.len()).rev() {
-        let (before, here) = (begins(begun[place - 1]), begins(begun[place]));
-        untils[place - 1] = if before == here { untils[place] } else { here };
-    }
-    let every = (begun.len() * begun.len() / 2 / UNDOS).max(1);
-    let mut bench = Bench::new(graph, side);
-    let mut parts = vec![Part::Absent; graph.len()];
-    let mut out: Vec<TurnBack> = Vec::with_capacity(begun.len());
-    for (place, &step) in begun.iter().enumerate() {
-        let at = begins(step);
-        let next = begun.get(place + 1).copied();
-        parts[step.index()] = part(graph, step, Standing::Begun);
-        let asked = (place + 1) % every == 0 || next.is_none();
-        // Steps that begin together make one state.
-        if next.is_some_and(|next| begins(next) == at) || !asked {
-            continue;
+/// What the turn-back times of a plan are told from.
+pub(super) struct Retreat<'a> {
+    pub(super) graph: &'a Graph,
+    /// Backwards.
+    pub(super) side: &'a Side,
+    pub(super) times: &'a Times,
+    /// A schedule in which every step takes its longest.
+    pub(super) slow: &'a Course,
+}
+
+/// A state of the slow schedule: from the begin of a step until the next begin. Steps that begin
+/// together make one state.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// How many steps of the window have begun.
+    begun: usize,
+    /// When the last of them did.
+    at: i64,
+}
+
+impl Retreat<'_> {
+    /// The turn-back time from the begin of each step on, as the slow schedule goes, up to the point
+    /// of no return. `deadline` is counted like its moments.
+    pub(super) fn turn_back(&self, opens: Timestamp, deadline: i64, fan: &Fan) -> Vec<TurnBack> {
+        let graph = self.graph;
+        let barred = graph.steps().filter(|step| graph.is_point_of_no_return(*step));
+        let barred = barred.map(|step| self.begins(step)).min().unwrap_or(i64::MAX);
+        let order = &self.slow.order;
+        let done = order.iter().map(|step| self.slow.ends[step.index()]).max().unwrap_or(0);
+        let mut begun: Vec<StepId> = order.clone();
+        begun.retain(|step| self.begins(*step) < barred && graph.phase(*step) == Phase::Window);
+        begun.sort_by_key(|step| self.begins(*step));
+        // Each state lasts until the next begin.
+        let mut untils = vec![barred.min(done); begun.len()];
+        for place in (1..begun.len()).rev() {
+            let (before, here) = (self.begins(begun[place - 1]), self.begins(begun[place]));
+            untils[place - 1] = if before == here { untils[place] } else { here };
         }
-        for &other in &begun[..=place] {
-            if finishes(graph, other) {
-                let left = slow.ends[other.index()].saturating_sub(at).max(0);
-                parts[other.index()] = part(graph, other, Standing::Finishes(left));
+        let states = self.states(&begun);
+        let takes = self.take(&begun, &states, fan);
+        let mut out: Vec<TurnBack> = Vec::with_capacity(begun.len());
+        for (state, takes) in states.iter().zip(takes) {
+            let by = deadline.saturating_sub(takes);
+            for (&step, until) in begun[..state.begun].iter().zip(&untils).skip(out.len()) {
+                out.push(TurnBack {
+                    step,
+                    at: SignedDuration::from_millis(self.begins(step)),
+                    rollback: SignedDuration::from_millis(takes),
+                    by: moved(opens, by),
+                    margin: SignedDuration::from_millis(by.saturating_sub(*until)),
+                });
             }
         }
-        let takes = longest(&mut bench, times, &parts);
-        let by = deadline.saturating_sub(takes);
-        for (&step, until) in begun[..=place].iter().zip(&untils).skip(out.len()) {
-            out.push(TurnBack {
-                step,
-                at: SignedDuration::from_millis(begins(step)),
-                rollback: SignedDuration::from_millis(takes),
-                by: moved(opens, by),
-                margin: SignedDuration::from_millis(by.saturating_sub(*until)),
-            });
+        out
+    }
+
+    /// A gate begins and ends with its last approval.
+    fn begins(&self, step: StepId) -> i64 {
+        match self.graph.kind(step) {
+            Kind::Gate => self.slow.ends[step.index()],
+            _ => self.slow.begins[step.index()],
         }
     }
-    out
+
+    /// The states to ask, the last of all among them.
+    fn states(&self, begun: &[StepId]) -> Vec<State> {
+        let every = (begun.len() * begun.len() / 2 / UNDOS).max(1);
+        let mut states = Vec::new();
+        for (place, step) in begun.iter().enumerate() {
+            let at = self.begins(*step);
+            let next = begun.get(place + 1).map(|next| self.begins(*next));
+            let asked = (place + 1) % every == 0 || next.is_none();
+            if asked && next != Some(at) {
+                states.push(State { begun: place + 1, at });
+            }
+        }
+        states
+    }
+
+    /// How long the rollback takes from each of the states, in milliseconds.
+    fn take(&self, begun: &[StepId], states: &[State], fan: &Fan) -> Vec<i64> {
+        let pieces: Vec<&[State]> =
+            states.chunks(states.len().div_ceil(fan::PIECES).max(1)).collect();
+        let takes = fan::collect(fan, pieces.len(), |piece| {
+            let mut bench = Bench::new(self.graph, self.side);
+            let mut task = Task::nothing(self.graph, self.side);
+            let mut known = 0;
+            let longest = |state: &State| {
+                for &step in &begun[known..state.begun] {
+                    task.set(step, part(self.graph, step, Standing::Begun));
+                }
+                known = state.begun;
+                for &step in begun[..known].iter().filter(|step| finishes(self.graph, **step)) {
+                    let left = self.slow.ends[step.index()].saturating_sub(state.at).max(0);
+                    task.set(step, part(self.graph, step, Standing::Finishes(left)));
+                }
+                longest(&mut bench, self.times, &task)
+            };
+            pieces[piece].iter().map(longest).collect::<Vec<i64>>()
+        });
+        takes.into_iter().flatten().collect()
+    }
 }

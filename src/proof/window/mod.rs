@@ -6,7 +6,9 @@
 //! Not known here: clocks, files, and the state of a run (it is handed in as a set of steps).
 
 mod back;
+mod fan;
 mod random;
+mod ready;
 mod schedule;
 mod simulate;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod times;
 mod warnings;
 
 pub use back::Back;
+pub use fan::{Fan, in_turn};
 pub use times::{Learned, Source, Times};
 
 use crate::event::StepId;
@@ -22,7 +25,7 @@ use crate::graph::{Graph, LimitId};
 use crate::plan::{Phase, Window};
 use crate::text::fault::Fault;
 use jiff::{SignedDuration, Timestamp};
-use schedule::{Bench, Part, Side};
+use schedule::{Bench, Course, Part, Side, Task};
 use simulate::Stage;
 use times::{Attempt, Origin, millis};
 
@@ -182,18 +185,21 @@ impl InWindow {
     }
 }
 
-/// Judges a plan's time; none when no duration of it is known.
-pub fn judge(graph: &Graph, times: &Times, options: &Options) -> Option<Outlook> {
+/// Judges a plan's time; none when no duration of it is known. What is simulated is cut into pieces,
+/// which `fan` does; how changes nothing of the outlook.
+pub fn judge(graph: &Graph, times: &Times, options: &Options, fan: &Fan) -> Option<Outlook> {
     if !times.known() {
         return None;
     }
     let (doing, undoing) = Side::both(graph);
     let window = graph.plan().window.as_ref();
     let (parts, from) = course(graph, times);
-    let mut bench = Bench::new(graph, &doing);
-    bench.make(&parts, from, &mut |step| Attempt { takes: times.does(step).middle(), good: true });
-    let schedule = graph.steps().map(|step| planned(&bench, step)).collect();
-    let (ends, last) = bench.last(|step| graph.phase(step) != Phase::After).unzip();
+    let mut bench = Bench::with_course(graph, &doing);
+    let mut middle = |step| Attempt { takes: times.does(step).middle(), good: true };
+    bench.make(&Task::new(graph, &doing, &parts), from, &mut middle);
+    let course = bench.course()?;
+    let schedule = graph.steps().map(|step| planned(&bench, course, step)).collect();
+    let (ends, last) = course.last(graph, |step| graph.phase(step) != Phase::After).unzip();
     let mut critical_path: Vec<StepId> =
         last.map_or_else(Vec::new, |last| bench.chain(last).collect());
     critical_path.reverse();
@@ -211,11 +217,11 @@ pub fn judge(graph: &Graph, times: &Times, options: &Options) -> Option<Outlook>
             times,
             doing: &doing,
             undoing: &undoing,
-            parts: &of_window(graph, parts),
+            task: &Task::new(graph, &doing, &of_window(graph, parts)),
             from,
             seed: options.seed,
         };
-        in_window(window, &stage, options)
+        in_window(window, &stage, options, fan)
     });
     outlook.warnings = warnings::of(graph, times, &outlook);
     Some(outlook)
@@ -254,23 +260,23 @@ fn of_window(graph: &Graph, mut parts: Vec<Part>) -> Vec<Part> {
     parts
 }
 
-fn planned(bench: &Bench<'_>, step: StepId) -> Planned {
+fn planned(bench: &Bench<'_>, course: &Course, step: StepId) -> Planned {
     let at = step.index();
-    let known = |id: u32| (id != schedule::NONE).then_some(id);
+    let limit = course.limit[at];
     Planned {
-        begins: SignedDuration::from_millis(bench.begins[at]),
-        ends: SignedDuration::from_millis(bench.ends[at]),
-        after: known(bench.after[at]).map(StepId),
-        limit: known(bench.limit[at]).map(LimitId),
+        begins: SignedDuration::from_millis(course.begins[at]),
+        ends: SignedDuration::from_millis(course.ends[at]),
+        after: bench.after(step),
+        limit: (limit != schedule::NONE).then_some(LimitId(limit)),
     }
 }
 
-fn in_window(window: &Window, stage: &Stage<'_>, options: &Options) -> InWindow {
+fn in_window(window: &Window, stage: &Stage<'_>, options: &Options, fan: &Fan) -> InWindow {
     let (graph, times) = (stage.graph, stage.times);
     let close = window.closes.checked_sub(window.reserve).unwrap_or(window.closes);
     let deadline = millis(close.duration_since(window.opens));
     let executions = simulate::affordable(options.executions.max(1), graph.len());
-    let tally = stage.executions(executions);
+    let tally = stage.executions(executions, fan);
     let by_deadline = |ends: &[i64]| ends.partition_point(|end| *end <= deadline) as u32;
     let completed = tally.ends.len() as u32;
     let mut criticality: Vec<(StepId, f64)> = graph
@@ -280,10 +286,7 @@ fn in_window(window: &Window, stage: &Stage<'_>, options: &Options) -> InWindow 
         .map(|(step, count)| (step, f64::from(*count) / f64::from(completed.max(1))))
         .collect();
     criticality.sort_by(|(a, one), (b, other)| other.total_cmp(one).then(a.cmp(b)));
-    let mut slow = Bench::new(graph, stage.doing);
-    let mut most = |step| Attempt { takes: times.does(step).most(), good: true };
-    slow.make(stage.parts, stage.from, &mut most);
-    let latest_go = stage.behind_gates(executions).into_iter().filter_map(|(gate, takes)| {
+    let latest_go = stage.behind_gates(executions, fan).into_iter().filter_map(|(gate, takes)| {
         let spread = Spread::of(&takes)?;
         let before = |takes: SignedDuration| close.checked_sub(takes).unwrap_or(Timestamp::MIN);
         let (p50, p90, p99) = (before(spread.p50), before(spread.p90), before(spread.p99));
@@ -304,9 +307,19 @@ fn in_window(window: &Window, stage: &Stage<'_>, options: &Options) -> InWindow 
         rolled_back_inside: by_deadline(&tally.back),
         held: tally.held,
         criticality,
-        turn_back: back::turn_back(graph, stage.undoing, times, &slow, window.opens, deadline),
+        turn_back: turn_back(stage, window.opens, deadline, fan),
         latest_go: latest_go.collect(),
     }
+}
+
+fn turn_back(stage: &Stage<'_>, opens: Timestamp, deadline: i64, fan: &Fan) -> Vec<TurnBack> {
+    let (graph, times) = (stage.graph, stage.times);
+    let mut bench = Bench::with_course(graph, stage.doing);
+    let mut most = |step| Attempt { takes: times.does(step).most(), good: true };
+    bench.make(stage.task, stage.from, &mut most);
+    let Some(slow) = bench.course() else { return Vec::new() };
+    let retreat = back::Retreat { graph, side: stage.undoing, times, slow };
+    retreat.turn_back(opens, deadline, fan)
 }
 
 impl Spread {

@@ -28,8 +28,9 @@ impl Random {
 
     /// One of `0..=most`, each as likely as the others (to one part in 2^64 / `most`).
     pub(super) fn up_to(&mut self, most: u64) -> u64 {
-        let wide = u128::from(self.next()) * (u128::from(most) + 1);
-        (wide >> 64) as u64
+        let next = self.next();
+        let Some(count) = most.checked_add(1) else { return next };
+        ((u128::from(next) * u128::from(count)) >> 64) as u64
     }
 
     /// Whether something happens that happens in this share of the cases.

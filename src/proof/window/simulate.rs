@@ -5,12 +5,14 @@
 //! `hold`, people decide, and nothing is known of how long that takes. Not known here: calendars.
 
 use super::back::{Standing, finishes, part};
+use super::fan::{self, Fan};
 use super::random::Random;
-use super::schedule::{Bench, Ended, Part, Side};
+use super::schedule::{Bench, Course, Ended, Part, Side, Task};
 use super::times::{Attempt, Times};
 use crate::event::StepId;
 use crate::graph::Graph;
 use crate::plan::{Kind, OnFailure, Phase};
+use std::ops::Range;
 
 /// At most so many steps are simulated in all, whatever the number of executions.
 const STEP_RUNS: u64 = 100_000_000;
@@ -20,7 +22,6 @@ const GATE_RUNS: u64 = 20_000_000;
 /// What came of the executions. Moments are milliseconds since the opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub(super) executions: u32,
     /// Ends of those that completed, ascending.
     pub(super) ends: Vec<i64>,
     /// Of each step in how many of them it was on the critical path.
@@ -37,8 +38,8 @@ pub(super) struct Stage<'a> {
     pub(super) times: &'a Times,
     pub(super) doing: &'a Side,
     pub(super) undoing: &'a Side,
-    /// From when each step may start.
-    pub(super) parts: &'a [Part],
+    /// The steps that count, and from when each may start.
+    pub(super) task: &'a Task<'a>,
     /// When the run begins.
     pub(super) from: i64,
     pub(super) seed: u64,
@@ -50,66 +51,98 @@ pub(super) fn affordable(wanted: u32, steps: usize) -> u32 {
     wanted.min(u32::try_from(most).unwrap_or(u32::MAX))
 }
 
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.ends.extend(&other.ends);
+        self.back.extend(&other.back);
+        self.held += other.held;
+        for (count, more) in self.critical.iter_mut().zip(&other.critical) {
+            *count += more;
+        }
+    }
+}
+
+/// The numbers below `count` in so many pieces, as even as can be.
+fn piece(count: u32, piece: usize, pieces: usize) -> Range<u32> {
+    let at = |piece: usize| (u64::from(count) * piece as u64 / pieces as u64) as u32;
+    at(piece)..at(piece + 1)
+}
+
 impl Stage<'_> {
     /// Executes the plan so many times.
-    pub(super) fn executions(&self, count: u32) -> Tally {
-        let mut forth = Bench::new(self.graph, self.doing);
-        let mut back = Bench::new(self.graph, self.undoing);
-        let mut tally = Tally {
-            executions: count,
-            critical: vec![0; self.graph.len()],
-            ends: Vec::with_capacity(count as usize),
-            ..Tally::default()
-        };
-        for number in 0..count {
-            let mut random = Random::stream(self.seed, u64::from(number));
-            let mut draw = |step: StepId| self.times.does(step).draw(&mut random);
-            match forth.make(self.parts, self.from, &mut draw) {
-                Ended::All => {
-                    let Some((end, last)) = forth.last(|step| self.counts(step)) else { continue };
-                    tally.ends.push(end);
-                    for step in forth.chain(last) {
-                        tally.critical[step.index()] += 1;
-                    }
-                }
-                Ended::Failed(step, at) => {
-                    match self.back(&forth, &mut back, step, at, &mut random) {
-                        Some(end) => tally.back.push(end),
-                        None => tally.held += 1,
-                    }
-                }
-            }
+    pub(super) fn executions(&self, count: u32, fan: &Fan) -> Tally {
+        let tallies = fan::collect(fan, fan::PIECES, |at| self.some(piece(count, at, fan::PIECES)));
+        let mut tally = Tally { critical: vec![0; self.graph.len()], ..Tally::default() };
+        for some in &tallies {
+            tally.add(some);
         }
         tally.ends.sort_unstable();
         tally.back.sort_unstable();
         tally
     }
 
-    /// Whether the end of the step is the end of the window's work.
-    fn counts(&self, step: StepId) -> bool {
-        self.parts[step.index()] != Part::Absent
+    /// The executions of these numbers.
+    fn some(&self, numbers: Range<u32>) -> Tally {
+        // Nobody looks at the course of one in which nothing fails.
+        let mut forth = match self.times.may_fail() {
+            true => Bench::with_course(self.graph, self.doing),
+            false => Bench::new(self.graph, self.doing),
+        };
+        let mut way_back = Bench::new(self.graph, self.undoing);
+        let mut undos = Task::nothing(self.graph, self.undoing);
+        let mut tally = Tally { critical: vec![0; self.graph.len()], ..Tally::default() };
+        for number in numbers {
+            let mut random = Random::stream(self.seed, u64::from(number));
+            let mut draw = |step: StepId| self.times.draw(step, &mut random);
+            match forth.make(self.task, self.from, &mut draw) {
+                Ended::All => {
+                    let Some((end, last)) = forth.end() else { continue };
+                    tally.ends.push(end);
+                    for step in forth.chain(last) {
+                        tally.critical[step.index()] += 1;
+                    }
+                }
+                Ended::Failed(step, at) => {
+                    let Some(course) = forth.course() else { continue };
+                    let end = if self.undone(course, step, at, &mut random, &mut undos) {
+                        let mut draw = |step: StepId| self.times.undoes(step).draw(&mut random);
+                        match way_back.make(&undos, at, &mut draw) {
+                            Ended::All => Some(way_back.end().map_or(at, |(end, _)| end)),
+                            Ended::Failed(..) => None,
+                        }
+                    } else {
+                        None
+                    };
+                    match end {
+                        Some(end) => tally.back.push(end),
+                        None => tally.held += 1,
+                    }
+                }
+            }
+        }
+        tally
     }
 
-    /// What the failure of a step leads to: when the rollback has ended, or none when it is people's.
-    fn back(
+    /// What the failure of a step has undone; false when it is for people to say.
+    fn undone(
         &self,
-        forth: &Bench<'_>,
-        back: &mut Bench<'_>,
+        forth: &Course,
         failed: StepId,
         now: i64,
         random: &mut Random,
-    ) -> Option<i64> {
+        undos: &mut Task<'_>,
+    ) -> bool {
         if self.graph.on_failure(failed) == OnFailure::Hold {
-            return None;
+            return false;
         }
         let begun = |step: StepId| match self.graph.kind(step) {
             Kind::Gate => forth.ends[step.index()] <= now,
             _ => forth.begins[step.index()] <= now,
         };
-        let mut parts = vec![Part::Absent; self.graph.len()];
+        undos.clear();
         for step in self.graph.steps().filter(|step| begun(*step)) {
             if self.graph.is_point_of_no_return(step) {
-                return None;
+                return false;
             }
             let running = forth.ends[step.index()] > now && step != failed;
             let standing = if !running && self.graph.phase(step) == Phase::Before && step != failed
@@ -121,68 +154,70 @@ impl Stage<'_> {
             } else {
                 Standing::Begun
             };
-            parts[step.index()] = part(self.graph, step, standing);
+            undos.set(step, part(self.graph, step, standing));
         }
-        let mut draw = |step: StepId| self.times.undoes(step).draw(random);
-        match back.make(&parts, now, &mut draw) {
-            Ended::All => Some(back.last(|_| true).map_or(now, |(end, _)| end)),
-            Ended::Failed(..) => None,
-        }
+        true
     }
 
     /// For each gate how long what lies behind it takes, ascending; a step that fails is tried as
     /// often as it may be, and then taken as done: who says go asks when it ends.
-    pub(super) fn behind_gates(&self, count: u32) -> Vec<(StepId, Vec<i64>)> {
-        let gates: Vec<(StepId, Vec<Part>)> = self
-            .graph
-            .steps()
-            .filter(|step| self.graph.kind(*step) == Kind::Gate && self.counts(*step))
-            .map(|gate| (gate, self.behind(gate)))
-            .collect();
-        let steps: usize = gates.iter().map(|(_, parts)| parts.len()).sum();
+    pub(super) fn behind_gates(&self, count: u32, fan: &Fan) -> Vec<(StepId, Vec<i64>)> {
+        let is_gate = |step: &StepId| self.graph.kind(*step) == Kind::Gate;
+        let gates = self.graph.steps().filter(|step| is_gate(step) && self.task.is_there(*step));
+        let gates: Vec<StepId> = gates.collect();
+        let steps = gates.len() * self.graph.len();
         let most = (GATE_RUNS / (steps as u64).max(1)).max(20);
         let count = count.min(u32::try_from(most).unwrap_or(u32::MAX));
-        let mut bench = Bench::new(self.graph, self.doing);
-        let times = gates.into_iter().map(|(gate, parts)| {
-            let takes = (0..count).map(|number| {
+        let pieces = fan::PIECES.div_ceil(gates.len().max(1));
+        let takes = fan::collect(fan, gates.len() * pieces, |at| {
+            let task = self.behind(gates[at / pieces]);
+            let mut bench = Bench::new(self.graph, self.doing);
+            let takes = piece(count, at % pieces, pieces).map(|number| {
                 let mut random = Random::stream(!self.seed, u64::from(number));
-                let mut draw = |step: StepId| self.tried(step, &mut random);
-                bench.make(&parts, 0, &mut draw);
-                bench.last(|_| true).map_or(0, |(end, _)| end)
+                bench.make(&task, 0, &mut |step| self.tried(step, &mut random));
+                bench.end().map_or(0, |(end, _)| end)
             });
-            let mut takes: Vec<i64> = takes.collect();
-            takes.sort_unstable();
-            (gate, takes)
+            takes.collect::<Vec<i64>>()
         });
-        times.collect()
+        let of_gates = gates.iter().zip(takes.chunks(pieces));
+        let sorted = of_gates.map(|(gate, takes)| {
+            let mut takes = takes.concat();
+            takes.sort_unstable();
+            (*gate, takes)
+        });
+        sorted.collect()
     }
 
     fn tried(&self, step: StepId, random: &mut Random) -> Attempt {
+        let mut attempt = self.times.draw(step, random);
+        if attempt.good {
+            return attempt;
+        }
         let retry = &self.graph.def(step).retry;
-        let mut takes: i64 = 0;
-        for tries in 1..=retry.attempts {
-            let attempt = self.times.does(step).draw(random);
+        let mut takes = attempt.takes;
+        for tries in 1..retry.attempts {
+            takes = takes.saturating_add(super::schedule::pause(retry, tries));
+            attempt = self.times.draw(step, random);
             takes = takes.saturating_add(attempt.takes);
-            if attempt.good || tries == retry.attempts {
+            if attempt.good {
                 break;
             }
-            takes = takes.saturating_add(super::schedule::pause(retry, tries));
         }
         Attempt { takes, good: true }
     }
 
     /// What needs the gate, directly or through others.
-    fn behind(&self, gate: StepId) -> Vec<Part> {
-        let mut parts = vec![Part::Absent; self.graph.len()];
+    fn behind(&self, gate: StepId) -> Task<'_> {
+        let mut task = Task::nothing(self.graph, self.doing);
         let mut queue = vec![gate];
         while let Some(step) = queue.pop() {
             for &next in self.graph.dependents(step) {
-                if self.counts(next) && parts[next.index()] == Part::Absent {
-                    parts[next.index()] = Part::From(i64::MIN);
+                if self.task.is_there(next) && !task.is_there(next) {
+                    task.set(next, Part::From(i64::MIN));
                     queue.push(next);
                 }
             }
         }
-        parts
+        task
     }
 }

@@ -1,4 +1,4 @@
-use super::schedule::{Bench, Ended, Part, Side};
+use super::schedule::{Bench, Course, Ended, Part, Side, Task};
 use super::times::{Attempt, Learned, Times};
 use super::*;
 use crate::graph::testing::{PlanBuilder, StepBuilder};
@@ -35,7 +35,7 @@ fn behind<'a>(
 
 fn outlook(graph: &Graph, learned: &Learned, executions: u32) -> Outlook {
     let options = Options { executions, ..Options::default() };
-    judge(graph, &Times::new(graph, learned), &options).expect("durations are known")
+    judge(graph, &Times::new(graph, learned), &options, &in_turn).expect("durations are known")
 }
 
 /// Of estimates alone.
@@ -142,7 +142,8 @@ fn phases_and_moments() {
 #[test]
 fn nothing_is_said_without_durations_and_no_odds_without_a_window() {
     let graph = plan().step("a", |step| step).graph();
-    assert_eq!(judge(&graph, &Times::new(&graph, &Learned::default()), &Options::default()), None);
+    let times = Times::new(&graph, &Learned::default());
+    assert_eq!(judge(&graph, &times, &Options::default(), &in_turn), None);
     let graph = PlanBuilder::new().step("a", takes(3)).step("b", behind(4, ["a"])).graph();
     let outlook = of(&graph);
     assert_eq!((outlook.ends, outlook.window), (minutes(7), None));
@@ -351,7 +352,8 @@ fn the_same_seed_gives_the_same_outlook() {
     let one = outlook(&graph, &learned, 300);
     assert_eq!(one, outlook(&graph, &learned, 300));
     let times = Times::new(&graph, &learned);
-    let other = judge(&graph, &times, &Options { seed: 2, executions: 300 }).expect("known");
+    let other =
+        judge(&graph, &times, &Options { seed: 2, executions: 300 }, &in_turn).expect("known");
     assert_ne!(one.window.and_then(|it| it.end), other.window.and_then(|it| it.end));
 }
 
@@ -404,7 +406,7 @@ fn any_graph(steps: usize) -> impl Strategy<Value = (Arc<Graph>, Vec<i64>)> {
     )
 }
 
-fn at_once(graph: &Graph, bench: &Bench<'_>, limit: LimitId, now: i64) -> u32 {
+fn at_once(graph: &Graph, bench: &Course, limit: LimitId, now: i64) -> u32 {
     let takes = |step: &StepId| {
         graph.limits(*step).contains(&limit)
             && bench.begins[step.index()] <= now
@@ -419,10 +421,11 @@ proptest! {
     fn a_schedule_keeps_order_and_limits((graph, times) in any_graph(12)) {
         let (doing, undoing) = Side::both(&graph);
         for (side, forth) in [(&doing, true), (&undoing, false)] {
-            let mut bench = Bench::new(&graph, side);
-            let parts = vec![Part::From(0); graph.len()];
+            let mut made = Bench::with_course(&graph, side);
+            let task = Task::new(&graph, side, &vec![Part::From(0); graph.len()]);
             let mut draw = |step: StepId| Attempt { takes: times[step.index()], good: true };
-            prop_assert_eq!(bench.make(&parts, 0, &mut draw), Ended::All);
+            prop_assert_eq!(made.make(&task, 0, &mut draw), Ended::All);
+            let bench = made.course().expect("with its course");
             let before = |step| if forth { graph.needs(step) } else { graph.dependents(step) };
             for step in graph.steps() {
                 let (begin, end) = (bench.begins[step.index()], bench.ends[step.index()]);
@@ -430,22 +433,23 @@ proptest! {
                 let ready = before(step).iter().map(|it| bench.ends[it.index()]).max().unwrap_or(0);
                 prop_assert!(begin >= ready);
                 for limit in graph.limits(step) {
-                    prop_assert!(at_once(&graph, &bench, *limit, begin) <= graph.limit(*limit));
+                    prop_assert!(at_once(&graph, bench, *limit, begin) <= graph.limit(*limit));
                 }
                 // It waited only while one of its limits was used up.
                 for now in ready..begin {
-                    let full = |it: &LimitId| at_once(&graph, &bench, *it, now) >= graph.limit(*it);
+                    let full = |it: &LimitId| at_once(&graph, bench, *it, now) >= graph.limit(*it);
                     prop_assert!(graph.limits(step).iter().any(full));
                 }
-                match bench.after[step.index()] {
-                    schedule::NONE => prop_assert_eq!(begin, 0),
-                    after => prop_assert_eq!(bench.ends[after as usize], begin),
+                match made.after(step) {
+                    None => prop_assert_eq!(begin, 0),
+                    Some(after) => prop_assert_eq!(bench.ends[after.index()], begin),
                 }
                 let waited = bench.limit[step.index()] != schedule::NONE;
                 prop_assert!(waited || begin == ready);
             }
-            let (end, last) = bench.last(|_| true).expect("a step");
-            let chain: Vec<StepId> = bench.chain(last).collect();
+            let (end, last) = made.end().expect("a step");
+            prop_assert_eq!(bench.last(&graph, |_| true), Some((end, last)));
+            let chain: Vec<StepId> = made.chain(last).collect();
             let long: i64 = chain.iter().map(|it| times[it.index()]).sum();
             prop_assert_eq!(long, end, "the chain has no gap");
             let work: i64 = times.iter().sum();

@@ -212,6 +212,13 @@ impl Pace {
         Attempt { takes: law.draw(random), good }
     }
 
+    /// Its least and what may come on top, where every attempt is good and any length as likely.
+    fn quick(&self) -> Option<(u32, u32)> {
+        let Law::Range(low, high) = self.good else { return None };
+        let more = u32::try_from(high.checked_sub(low)?).ok()?;
+        (self.fails <= 0.0 && more != LONG).then_some((u32::try_from(low).ok()?, more))
+    }
+
     /// A duration with as many below it as above.
     pub(super) fn middle(&self) -> i64 {
         self.good.middle()
@@ -237,8 +244,15 @@ pub struct Times {
     runs: Vec<Source>,
     /// Do and undo.
     paces: Vec<(Pace, Pace)>,
+    /// Of each do, what most draws need: its least, and what may come on top; [`LONG`] on top where
+    /// that is not all.
+    quick: Vec<(u32, u32)>,
+    may_fail: bool,
     origins: Vec<Origin>,
 }
+
+/// Not to be drawn in short.
+const LONG: u32 = u32::MAX;
 
 impl Times {
     /// What was measured, else the plan's estimates. Nothing was measured with `Learned::default`.
@@ -264,12 +278,31 @@ impl Times {
             paces.push((does, undoes));
             origins.push(origin);
         }
-        Self { runs: learned.runs.clone(), paces, origins }
+        let quick = paces.iter().map(|(does, _)| does.quick().unwrap_or((0, LONG))).collect();
+        let may_fail = paces.iter().any(|(does, _)| does.fails > 0.0);
+        Self { runs: learned.runs.clone(), paces, quick, may_fail, origins }
     }
 
     /// The runs that were learned from.
     pub fn runs(&self) -> &[Source] {
         &self.runs
+    }
+
+    /// An attempt of the do of a step: what [`Pace::draw`] gives, without its detours.
+    pub(super) fn draw(&self, step: StepId, random: &mut Random) -> Attempt {
+        match self.quick[step.index()] {
+            (_, LONG) => self.does(step).draw(random),
+            (least, 0) => Attempt { takes: i64::from(least), good: true },
+            (least, more) => {
+                let more = random.up_to(u64::from(more)).cast_signed();
+                Attempt { takes: i64::from(least) + more, good: true }
+            }
+        }
+    }
+
+    /// Whether any attempt of a do may fail.
+    pub(super) fn may_fail(&self) -> bool {
+        self.may_fail
     }
 
     /// How the do of a step goes.

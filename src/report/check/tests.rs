@@ -3,7 +3,7 @@
 use super::json::Json;
 use super::{Page, ticked};
 use crate::load;
-use crate::proof::window::{Learned, Options, Times, judge};
+use crate::proof::window::{Learned, Options, Times, in_turn, judge};
 use crate::report::testing::MOVE;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn the_page_of_the_transition() {
     let loaded = loaded(include_str!("../../../plans/2019-04-06.yaml"));
     let graph = &loaded.graph;
     let times = Times::new(graph, &Learned::default());
-    let outlook = judge(graph, &times, &Options { seed: 1, executions: 200 });
+    let outlook = judge(graph, &times, &Options { seed: 1, executions: 200 }, &in_turn);
     let page = Page { graph, proof: &loaded.proof, outlook: outlook.as_ref(), warnings: 0 };
     let text = page.text();
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");

@@ -54,9 +54,9 @@ fn extend(
 fn listed(graph: &Graph, times: &[i64]) -> i64 {
     let (doing, _) = Side::both(graph);
     let mut bench = Bench::new(graph, &doing);
-    let parts = vec![Part::From(0); graph.len()];
-    bench.make(&parts, 0, &mut |step| Attempt { takes: times[step.index()], good: true });
-    bench.last(|_| true).map_or(0, |(end, _)| end)
+    let task = Task::new(graph, &doing, &vec![Part::From(0); graph.len()]);
+    bench.make(&task, 0, &mut |step| Attempt { takes: times[step.index()], good: true });
+    bench.end().map_or(0, |(end, _)| end)
 }
 
 proptest! {
