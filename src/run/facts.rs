@@ -4,7 +4,7 @@
 
 use crate::action::{Action, Check, Undo};
 use crate::event::{StepId, Way};
-use crate::graph::{Graph, LimitId, RoleId};
+use crate::graph::{Graph, LimitId, RoleId, ServiceId};
 use crate::plan::template::Template;
 use crate::plan::{Gate, Kind, OnFailure, Phase, StepDef, Work};
 use jiff::{SignedDuration, Timestamp};
@@ -63,6 +63,8 @@ pub(super) struct Facts {
     pub(super) steps: Vec<Fact>,
     /// Limits of each class.
     pub(super) classes: Vec<Vec<LimitId>>,
+    /// Whether people do or undo the steps of the class: they take no slot of its limits.
+    pub(super) by_hand: Vec<bool>,
     /// Step at each place of the order of doing.
     pub(super) by_do_rank: Vec<StepId>,
     /// Step at each place of the order of undoing.
@@ -75,6 +77,13 @@ pub(super) struct Facts {
     pub(super) lines: Vec<Vec<StepId>>,
     /// For each role, the roles that exclude each other (itself included) and how many may hold.
     pub(super) rivals: Vec<(Vec<RoleId>, u32)>,
+    /// For each provider, the steps that touch it.
+    pub(super) touching: Vec<Vec<StepId>>,
+    /// For each service, the steps that touch it, and how many of its providers one of them touches
+    /// at most.
+    pub(super) takers: Vec<(Vec<StepId>, usize)>,
+    /// For each role, the steps with effects on one of its rivals.
+    pub(super) contending: Vec<Vec<StepId>>,
 }
 
 /// What carries a way of a step out; nothing for gates and what has no undo or check.
@@ -102,8 +111,9 @@ fn is_manual(def: &StepDef, way: Way) -> bool {
 impl Facts {
     /// Lays the graph out.
     pub(super) fn new(graph: &Graph) -> Self {
-        let mut classes: BTreeMap<Vec<LimitId>, u16> = BTreeMap::new();
+        let mut classes: BTreeMap<(Vec<LimitId>, bool), u16> = BTreeMap::new();
         let mut lists = Vec::new();
+        let mut by_hand = Vec::new();
         let names: Vec<String> = graph.checkpoints().map(str::to_owned).collect();
         let mut carried: BTreeMap<StepId, u16> = BTreeMap::new();
         let mut checkpoints = Vec::new();
@@ -116,10 +126,13 @@ impl Facts {
         let mut steps = Vec::with_capacity(graph.len());
         let mut lines = vec![Vec::new(); graph.line_count()];
         for step in graph.steps() {
-            let limits = graph.limits(step).to_vec();
+            let def = graph.def(step);
+            let hands = is_manual(def, Way::Do) || is_manual(def, Way::Undo);
             let next = classes.len() as u16;
-            let class = *classes.entry(limits).or_insert_with_key(|limits| {
+            let key = (graph.limits(step).to_vec(), hands);
+            let class = *classes.entry(key).or_insert_with_key(|(limits, hands)| {
                 lists.push(limits.clone());
+                by_hand.push(*hands);
                 next
             });
             if let Some(line) = graph.line(step) {
@@ -136,15 +149,21 @@ impl Facts {
         let confirmed =
             graph.steps().filter(|step| steps[step.index()].confirmed).collect::<Vec<_>>();
         let rivals = rivals(graph);
+        let contending = contending(graph, &rivals);
+        let (touching, takers) = (touching(graph), takers(graph));
         Self {
             steps,
             classes: lists,
+            by_hand,
             by_do_rank,
             by_undo_rank,
             checkpoints,
             confirmed,
             lines,
             rivals,
+            touching,
+            takers,
+            contending,
         }
     }
 }
@@ -224,4 +243,46 @@ fn rivals(graph: &Graph) -> Vec<(Vec<RoleId>, u32)> {
             (same, most.map_or(u32::MAX, |exclusive| exclusive.at_most))
         })
         .collect()
+}
+
+/// Who touches each provider.
+fn touching(graph: &Graph) -> Vec<Vec<StepId>> {
+    let mut touching = vec![Vec::new(); graph.providers().len()];
+    for step in graph.steps() {
+        for (provider, _) in graph.effects(step) {
+            touching[provider.index()].push(step);
+        }
+    }
+    touching
+}
+
+/// Who touches each service, and how many of its providers one step touches at most.
+fn takers(graph: &Graph) -> Vec<(Vec<StepId>, usize)> {
+    let mut takers = vec![(Vec::new(), 0); graph.services().len()];
+    for step in graph.steps() {
+        let mut counts: BTreeMap<ServiceId, usize> = BTreeMap::new();
+        for (provider, _) in graph.effects(step) {
+            *counts.entry(graph.providers()[provider.index()].service).or_default() += 1;
+        }
+        for (service, count) in counts {
+            let (steps, most) = &mut takers[service.0 as usize];
+            steps.push(step);
+            *most = count.max(*most);
+        }
+    }
+    takers
+}
+
+/// Whose right to begin hangs on who holds each role.
+fn contending(graph: &Graph, rivals: &[(Vec<RoleId>, u32)]) -> Vec<Vec<StepId>> {
+    let mut on: Vec<Vec<StepId>> = vec![Vec::new(); graph.roles().len()];
+    for step in graph.steps() {
+        for (role, _) in graph.role_effects(step) {
+            on[role.0 as usize].push(step);
+        }
+    }
+    let all = |(same, _): &(Vec<RoleId>, u32)| {
+        same.iter().flat_map(|role| on[role.0 as usize].iter().copied()).collect()
+    };
+    rivals.iter().map(all).collect()
 }

@@ -13,6 +13,7 @@ use crate::graph::{Effect, RoleId, ServiceId};
 use crate::plan::OnBreach;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::iter;
 
 impl Run {
     /// The providers that an attempt takes from those who serve: a first do what it loses or
@@ -50,15 +51,40 @@ impl Run {
         self.graph.plan().protect.get(protect).map_or(0, |it| it.at_least as usize)
     }
 
-    /// Providers of a service that are up in the plan, touched by no half-done step, and normal by
-    /// a fresh verdict, `except` aside.
-    fn standing(&self, service: ServiceId, except: impl Fn(ProviderId) -> bool) -> usize {
-        let providers = &self.graph.services()[service.0 as usize].providers;
-        let serves = |provider: &&ProviderId| {
-            let it = &self.state.providers[provider.index()];
-            self.up(**provider) && it.half == 0 && it.verdict.serves() && !except(**provider)
-        };
-        providers.iter().filter(serves).count()
+    /// How many providers of a service stand: up in the plan, touched by no half-done step, and normal
+    /// by a fresh verdict; `gone` aside, which names each once.
+    fn standing(&self, service: ServiceId, gone: impl Iterator<Item = ProviderId>) -> usize {
+        let stands = |it: &ProviderId| self.state.providers[it.index()].counts.standing > 0;
+        let mine = |it: &ProviderId| self.service_of(*it) == service;
+        self.state.counts[service.0 as usize].standing - gone.filter(stands).filter(mine).count()
+    }
+
+    /// Counts the providers that have changed anew; their takers, and who takes from a service near
+    /// its floor, are to be judged.
+    fn recount(&mut self) {
+        let mut were: BTreeMap<ServiceId, usize> = BTreeMap::new();
+        for provider in std::mem::take(&mut self.state.moved) {
+            self.state.stirred.extend(&self.facts.touching[provider.index()]);
+            let service = self.service_of(provider);
+            let now = self.counts_as(provider);
+            let was = std::mem::replace(&mut self.state.providers[provider.index()].counts, now);
+            let all = &mut self.state.counts[service.0 as usize];
+            were.entry(service).or_insert(all.standing);
+            all.shift(was, now);
+        }
+        for (service, was) in were {
+            let (steps, most) = &self.facts.takers[service.0 as usize];
+            let floor = self.at_least(service);
+            let is = self.state.counts[service.0 as usize].standing;
+            // Whoever takes is let, before and after; or nobody is.
+            let same = was == is || was.min(is) >= floor + most || was.max(is) < floor;
+            if !same {
+                self.state.stirred.extend(steps);
+            }
+        }
+        for role in std::mem::take(&mut self.state.moved_roles) {
+            self.state.stirred.extend(&self.facts.contending[role.0 as usize]);
+        }
     }
 
     /// The services whose floor an attempt must respect.
@@ -84,7 +110,8 @@ impl Run {
     pub(super) fn floor_allows(&self, id: StepId, way: Way, taken: &Taken) -> bool {
         !self.fact(id).taker
             || self.floor_services(id, way, taken).iter().all(|(service, mine)| {
-                let gone = |it: ProviderId| mine.contains(&it) || taken.providers.contains(&it);
+                let others = taken.providers.iter().filter(|it| !mine.contains(it));
+                let gone = mine.iter().chain(others).copied();
                 self.standing(*service, gone) >= self.at_least(*service)
             })
     }
@@ -92,7 +119,7 @@ impl Run {
     /// The same, asked of an attempt that has started already.
     pub(super) fn floor_still_allows(&self, id: StepId) -> bool {
         let Some(services) = self.state.floored.get(&id) else { return true };
-        services.iter().all(|it| self.standing(*it, |_| false) >= self.at_least(*it))
+        services.iter().all(|it| self.standing(*it, iter::empty()) >= self.at_least(*it))
     }
 
     /// Whether no event that may still come of itself would let the attempt begin: enough would be
@@ -136,6 +163,7 @@ impl Run {
 
     /// Judges the services that this event touched.
     pub(super) fn judge_breaches(&mut self) {
+        self.recount();
         for service in std::mem::take(&mut self.state.touched) {
             let Some(provider) = self.breach_of(service) else {
                 self.state.breached_now.remove(&service);
@@ -174,6 +202,10 @@ impl Run {
     /// The provider to name when a service is breached.
     fn breach_of(&self, service: ServiceId) -> Option<ProviderId> {
         let providers = &self.graph.services()[service.0 as usize].providers;
+        let counts = self.state.counts[service.0 as usize];
+        if counts.lying == 0 && counts.not_down >= self.at_least(service) {
+            return None;
+        }
         let verdict = |it: &ProviderId| &self.state.providers[it.index()].verdict;
         // A provider that is disturbed counts as absent; its lies count: clients are sent there.
         let sent_to = |it: &&ProviderId| self.state.providers[it.index()].net > 0;
@@ -205,47 +237,61 @@ impl Run {
             let it = &self.state.providers[provider.index()];
             self.up(**provider) && it.half == 0 && it.verdict == Verdict::Unknown
         })?;
-        if self.standing(service, |_| false) >= self.at_least(service) {
+        if self.standing(service, iter::empty()) >= self.at_least(service) {
             return None;
         }
         let name = &self.graph.providers()[unknown.index()].name;
         Some(format!("no verdict yet on `{name}` of the breached `{}`", info.name))
     }
 
-    /// Keeps the patience of those that wait for the floor, and asks where waiting is no use.
+    /// Bars the ready takers that may not start now, keeps the patience of those that wait for the
+    /// floor, and asks where waiting is no use. Judged are those whose answer the event can have
+    /// changed: who takes what it touched, and under a hold, after it or where nothing runs, who is
+    /// barred.
     pub(super) fn watch_floor(&mut self, at: Timestamp) {
-        let waiting: Vec<StepId> = {
-            let go = self.state.go_takers.iter().map(|it| self.facts.by_do_rank[*it as usize]);
-            let back = &self.state.back_takers;
-            go.chain(back.iter().map(|it| self.facts.by_undo_rank[*it as usize])).collect()
-        };
-        for id in waiting {
+        self.recount();
+        let mut judged = std::mem::take(&mut self.state.stirred);
+        let held = !self.state.holds.is_empty();
+        let was_held = std::mem::replace(&mut self.state.was_held, held);
+        if held || was_held || self.state.running.is_empty() {
+            judged.extend(&self.state.barred);
+        }
+        judged.retain(|id| self.due_way(*id).is_some());
+        let taken = self.nothing_taken();
+        for id in &judged {
+            let Some(way) = self.due_way(*id) else { continue };
+            let floor = self.floor_allows(*id, way, &taken);
+            self.bar(*id, !floor || !self.roles_allow(*id, way, &taken));
+        }
+        let mut still = None;
+        for id in judged {
             let Some(way) = self.due_way(id) else { continue };
-            let taken = self.nothing_taken();
-            let floor = self.floor_allows(id, way, &taken);
-            if floor && self.roles_allow(id, way, &taken) {
+            if !self.step(id).barred {
                 self.set_patience(id, Patience::Fresh);
-                continue;
+            } else if !self.stopped_by_hold(id, way) {
+                self.wait_for_floor(id, way, at, &mut still);
             }
-            if self.stopped_by_hold(id, way) {
-                continue;
-            }
-            let back = self.step(id).slot == Slot::Back;
-            let short = if floor { true } else { back && self.floor_is_short(id, way) };
-            let hopeless = short && self.nothing_moves();
-            match self.step(id).patience {
-                Patience::Asked => {}
-                _ if hopeless => {
-                    self.set_patience(id, Patience::Asked);
-                    self.state.to_ask.insert(id);
-                }
-                Patience::Fresh => {
-                    let patience = self.fact(id).patience.filter(|_| !back);
-                    let until = patience.and_then(|it| at.checked_add(it).ok());
-                    self.set_patience(id, Patience::Until(until));
-                }
-                Patience::Until(_) => {}
-            }
+        }
+    }
+
+    /// One step waits; `still` is whether nothing moves, once that was asked.
+    fn wait_for_floor(&mut self, id: StepId, way: Way, at: Timestamp, still: &mut Option<bool>) {
+        let back = self.step(id).slot == Slot::Back;
+        let short = || {
+            let floor = self.floor_allows(id, way, &self.nothing_taken());
+            floor || (back && self.floor_is_short(id, way))
+        };
+        let patience = self.step(id).patience;
+        if patience == Patience::Asked {
+            return;
+        }
+        if *still.get_or_insert_with(|| self.nothing_moves()) && short() {
+            self.set_patience(id, Patience::Asked);
+            self.state.to_ask.insert(id);
+        } else if patience == Patience::Fresh {
+            let patience = self.fact(id).patience.filter(|_| !back);
+            let until = patience.and_then(|it| at.checked_add(it).ok());
+            self.set_patience(id, Patience::Until(until));
         }
     }
 
@@ -260,6 +306,9 @@ impl Run {
 
     pub(super) fn set_patience(&mut self, id: StepId, patience: Patience) {
         let was = std::mem::replace(&mut self.state.steps[id.index()].patience, patience);
+        if was == patience {
+            return;
+        }
         if let Patience::Until(Some(at)) = was {
             self.state.floor.remove(&(at, id));
         }
@@ -273,7 +322,7 @@ impl Run {
         let mut causes = Vec::new();
         for (service, mine) in self.floor_services(id, way, &self.nothing_taken()) {
             let gone = |it: ProviderId| mine.contains(&it);
-            if self.standing(service, gone) >= self.at_least(service) {
+            if self.standing(service, mine.iter().copied()) >= self.at_least(service) {
                 continue;
             }
             let info = &self.graph.services()[service.0 as usize];
@@ -323,6 +372,7 @@ impl Run {
         }
         it.verdict = verdict;
         it.as_of = as_of;
+        self.state.moved.insert(provider);
         let service = self.service_of(provider);
         self.state.touched.insert(service);
     }

@@ -3,7 +3,7 @@
 use super::facts;
 use super::state::Patience;
 use super::{Goal, Run, Status};
-use crate::event::{Ending, Event, Header, Job, Outputs, Record, StepId, Timer, Way};
+use crate::event::{Ending, Event, Header, Job, Outputs, ProviderId, Record, StepId, Timer, Way};
 use crate::failure::{Failure, FailureKind};
 use crate::graph::ServiceId;
 use crate::plan::Phase;
@@ -243,9 +243,10 @@ impl Run {
         let services = (0..self.graph.services().len()).map(|at| ServiceId(at as u32));
         self.state.touched.extend(services);
         let seq = self.state.seq;
-        for provider in &mut self.state.providers {
+        for (at, provider) in (0u32..).zip(&mut self.state.providers) {
             provider.verdict = crate::event::Verdict::Unknown;
             provider.as_of = seq;
+            self.state.moved.insert(ProviderId(at));
         }
         for step in self.state.running.clone() {
             let Status::Running(job) = self.step(step).status else { continue };

@@ -5,6 +5,7 @@
 //! is the fold of its journal and nothing else; to resume is to apply the journal again.
 
 mod admit;
+mod anew;
 mod facts;
 mod floor;
 mod fold;

@@ -285,6 +285,7 @@ impl Run {
                 if !back {
                     let until = self.fact(step).patience.and_then(|it| at.checked_add(it).ok());
                     self.set_patience(step, Patience::Until(until));
+                    self.state.stirred.insert(step);
                 }
             }
             (Why::Doubt, Some(step)) => self.settle_doubt(step, answer),

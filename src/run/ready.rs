@@ -27,8 +27,13 @@ impl Run {
             return;
         }
         self.enqueue(id, was, false);
+        // Judged when the event is taken in.
+        self.state.steps[id.index()].barred = false;
         self.enqueue(id, slot, true);
         self.state.steps[id.index()].slot = slot;
+        if self.fact(id).taker {
+            self.state.stirred.insert(id);
+        }
         if was == Slot::Gate && self.step(id).blocked > 0 {
             // What was approved is not there any more: what comes instead is approved anew.
             self.state.approvals.remove(&id);
@@ -59,9 +64,10 @@ impl Run {
         };
         match slot {
             Slot::None => {}
-            Slot::Go if fact.taker => place(&mut state.go_takers, fact.do_rank),
+            Slot::Go | Slot::Back if state.steps[id.index()].barred => {
+                put(&mut state.barred);
+            }
             Slot::Go => place(&mut state.go[class], fact.do_rank),
-            Slot::Back if fact.taker => place(&mut state.back_takers, fact.undo_rank),
             Slot::Back => place(&mut state.back[class], fact.undo_rank),
             Slot::Free => put(&mut state.free),
             Slot::Gate => put(&mut state.gates),
@@ -78,7 +84,7 @@ impl Run {
         }
     }
 
-    fn slot_for(&self, id: StepId) -> Slot {
+    pub(super) fn slot_for(&self, id: StepId) -> Slot {
         let step = self.step(id);
         let fact = self.fact(id);
         if step.goal == Goal::Done {
@@ -107,6 +113,16 @@ impl Run {
             Status::Failed(Way::Undo) => Slot::None,
             _ if fact.undoable => Slot::Back,
             _ => Slot::Free,
+        }
+    }
+
+    /// Bars the start of a ready taker, or lifts the bar.
+    pub(super) fn bar(&mut self, id: StepId, barred: bool) {
+        let (slot, was) = (self.step(id).slot, self.step(id).barred);
+        if barred != was {
+            self.enqueue(id, slot, false);
+            self.state.steps[id.index()].barred = barred;
+            self.enqueue(id, slot, true);
         }
     }
 
@@ -277,22 +293,10 @@ impl Run {
     pub(super) fn starts(&self, out: &mut Vec<Command>) {
         let mut taken = self.nothing_taken();
         if self.state.holds.is_empty() {
-            self.pick(
-                &self.state.go,
-                &self.state.go_takers,
-                &self.facts.by_do_rank,
-                &mut taken,
-                out,
-            );
+            self.pick(&self.state.go, &self.facts.by_do_rank, &mut taken, out);
         }
         if self.state.holds.is_empty() || self.some_order_acts() {
-            self.pick(
-                &self.state.back,
-                &self.state.back_takers,
-                &self.facts.by_undo_rank,
-                &mut taken,
-                out,
-            );
+            self.pick(&self.state.back, &self.facts.by_undo_rank, &mut taken, out);
         }
     }
 
@@ -300,14 +304,12 @@ impl Run {
     fn pick(
         &self,
         classes: &[BTreeSet<u32>],
-        takers: &BTreeSet<u32>,
         by_rank: &[StepId],
         taken: &mut Taken,
         out: &mut Vec<Command>,
     ) {
         let mut queues: Vec<Peekable<_>> = classes
             .iter()
-            .chain([takers])
             .filter(|queue| !queue.is_empty())
             .map(|queue| queue.iter().copied().peekable())
             .collect();
@@ -319,7 +321,8 @@ impl Run {
             let way = self.due_way(id).expect("BUG: a queued step has a way");
             let job = self.attempt(id, way);
             if !self.limits_allow(job, taken) {
-                if self.fact(id).taker {
+                // What people do takes no slot: it goes, whoever before it waits for one.
+                if self.facts.by_hand[self.fact(id).class as usize] {
                     queues[at].next();
                 } else {
                     drop(queues.swap_remove(at));

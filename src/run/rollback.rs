@@ -97,8 +97,10 @@ impl Run {
         mine.filter(|it| self.step(*it).out == Out::No && self.step(*it).goal == Goal::Undone)
     }
 
+    /// Whether any order acts now. A complete one may: a step keeps the order of a person when a
+    /// policy rolls the whole run back after it.
     pub(super) fn some_order_acts(&self) -> bool {
-        self.state.orders.iter().any(|order| !order.complete && !self.order_is_held(order))
+        self.state.orders.iter().any(|order| !self.order_is_held(order))
     }
 
     /// Whether a hold keeps this way of the step from starting.

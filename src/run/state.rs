@@ -13,7 +13,7 @@ use crate::event::{
     Way,
 };
 use crate::failure::Failure;
-use crate::graph::{Effect, ServiceId};
+use crate::graph::{Effect, RoleId, ServiceId};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,6 +100,8 @@ pub(super) struct Step {
     pub(super) late_ok: bool,
     pub(super) patience: Patience,
     pub(super) slot: Slot,
+    /// The floor or a role bars its start, as of the newest record.
+    pub(super) barred: bool,
 }
 
 impl Step {
@@ -124,6 +126,7 @@ impl Step {
             late_ok: false,
             patience: Patience::Fresh,
             slot: Slot::None,
+            barred: false,
         }
     }
 
@@ -157,6 +160,28 @@ pub(super) struct Provider {
     pub(super) last_event: Seq,
     pub(super) verdict: Verdict,
     pub(super) as_of: Seq,
+    /// As what its service counts it.
+    pub(super) counts: Counts,
+}
+
+/// How many providers are what the floor and a breach ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    /// Up, touched by no half-done step, and normal by a fresh verdict.
+    pub(super) standing: usize,
+    /// Up, touched by no half-done step, and not called down.
+    pub(super) not_down: usize,
+    /// Clients are sent there, and it lies.
+    pub(super) lying: usize,
+}
+
+impl Counts {
+    /// Takes out what was, puts in what is.
+    pub(super) fn shift(&mut self, was: Self, is: Self) {
+        self.standing = self.standing + is.standing - was.standing;
+        self.not_down = self.not_down + is.not_down - was.not_down;
+        self.lying = self.lying + is.lying - was.lying;
+    }
 }
 
 /// Who does a manual step.
@@ -184,11 +209,20 @@ pub(super) struct State {
     pub(super) timers: BTreeSet<(Timestamp, StepId, Way)>,
     /// Steps waiting for the floor with a deadline.
     pub(super) floor: BTreeSet<(Timestamp, StepId)>,
-    /// Ready by class and place; takers apart, as each is judged by itself.
+    /// Ready by class and place, what is barred aside.
     pub(super) go: Vec<BTreeSet<u32>>,
-    pub(super) go_takers: BTreeSet<u32>,
     pub(super) back: Vec<BTreeSet<u32>>,
-    pub(super) back_takers: BTreeSet<u32>,
+    /// Ready takers whose start the floor or a role bars, whatever else starts.
+    pub(super) barred: BTreeSet<StepId>,
+    /// Takers that changed since they were last judged.
+    pub(super) stirred: BTreeSet<StepId>,
+    /// Providers and roles that changed since those who take them were last judged.
+    pub(super) moved: BTreeSet<ProviderId>,
+    pub(super) moved_roles: BTreeSet<RoleId>,
+    /// What each service counts of its providers.
+    pub(super) counts: Vec<Counts>,
+    /// Whether a hold stopped takers when they were last judged.
+    pub(super) was_held: bool,
     pub(super) free: BTreeSet<StepId>,
     pub(super) gates: BTreeSet<StepId>,
     pub(super) parked_opens: BTreeSet<StepId>,
@@ -260,6 +294,7 @@ impl Run {
                     last_event: 0,
                     verdict: Verdict::Unknown,
                     as_of: 0,
+                    counts: Counts::default(),
                 })
                 .collect(),
             roles: graph.roles().iter().map(|role| i32::from(role.held_at_start)).collect(),
@@ -268,9 +303,14 @@ impl Run {
             timers: BTreeSet::new(),
             floor: BTreeSet::new(),
             go: vec![BTreeSet::new(); classes],
-            go_takers: BTreeSet::new(),
             back: vec![BTreeSet::new(); classes],
-            back_takers: BTreeSet::new(),
+            barred: BTreeSet::new(),
+            stirred: BTreeSet::new(),
+            // Not counted yet.
+            moved: (0..graph.providers().len() as u32).map(ProviderId).collect(),
+            moved_roles: BTreeSet::new(),
+            counts: vec![Counts::default(); graph.services().len()],
+            was_held: false,
             free: BTreeSet::new(),
             gates: BTreeSet::new(),
             parked_opens: BTreeSet::new(),
@@ -322,6 +362,9 @@ impl Run {
         self.pass_on(step);
         self.weigh_on(step);
         self.reconsider(step);
+        if self.fact(step).taker {
+            self.state.stirred.insert(step);
+        }
     }
 
     /// Sets a status; what hangs on a status alone goes with it.
@@ -424,9 +467,11 @@ impl Run {
                 Effect::Disturbs if half => count(&mut it.disturbed),
                 _ => {}
             }
+            state.moved.insert(*provider);
             state.touched.insert(self.graph.providers()[provider.index()].service);
         }
         for (role, effect) in self.graph.role_effects(id) {
+            state.moved_roles.insert(*role);
             let holders = &mut state.roles[role.0 as usize];
             match effect {
                 Effect::Gains if begun => *holders += sign,
@@ -508,6 +553,7 @@ impl Run {
             it.last_event = seq;
             it.verdict = Verdict::Unknown;
             it.as_of = seq;
+            self.state.moved.insert(*provider);
             self.state.touched.insert(self.graph.providers()[provider.index()].service);
         }
     }

@@ -129,9 +129,7 @@ impl Run {
 
     /// Whether a step that no hold stops waits for a verdict that may still come.
     pub(super) fn waits_for_verdict(&self) -> bool {
-        let go = self.state.go_takers.iter().map(|it| self.facts.by_do_rank[*it as usize]);
-        let back = self.state.back_takers.iter().map(|it| self.facts.by_undo_rank[*it as usize]);
-        go.chain(back).any(|id| {
+        self.state.barred.iter().copied().any(|id| {
             let Some(way) = self.due_way(id) else { return false };
             let causes = || self.floor_causes(id, way);
             !self.stopped_by_hold(id, way)

@@ -57,6 +57,13 @@ fn an_event_costs_what_its_edges_cost() {
     assert!(large < small * 6, "{large:?} an event with 20,000 steps, {small:?} with 1,000");
 }
 
+#[test]
+fn an_event_costs_what_it_touches_however_many_are_ready_to_take() {
+    let best = |graph| (0..3).map(|_| per_event(graph)).min().expect("three");
+    let (small, large) = (best(&takers(200)), best(&takers(4_000)));
+    assert!(large < small * 6, "{large:?} an event with 4,000 ready takers, {small:?} with 200");
+}
+
 /// `cargo test --release --test core figure -- --ignored --nocapture`
 #[test]
 #[ignore = "a figure, not a judgement"]

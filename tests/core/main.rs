@@ -9,6 +9,7 @@ mod people;
 mod present;
 mod proved;
 mod rules;
+mod silence;
 mod simulated;
 mod skip;
 mod story;

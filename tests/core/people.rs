@@ -22,6 +22,18 @@ fn down() -> Verdict {
 }
 
 #[test]
+fn what_people_do_waits_for_no_slot_behind_steps_that_do() {
+    // By the longest way to the end `a` and `b` come first, and there is one slot.
+    let plan = PlanBuilder::new()
+        .limit("steps", 1)
+        .step("a", |step| step)
+        .step("b", |step| step)
+        .step("hsm", |step| step.manual(["custodians"], 1));
+    let mut tale = Tale::new(plan.graph());
+    tale.starts(&["do a", "do hsm"]).done("a").starts(&["do b"]);
+}
+
+#[test]
 fn a_gate_opens_with_different_people_of_each_group() {
     let mut tale = Tale::new(gated().graph());
     let mara = person("mara", &["release"]);

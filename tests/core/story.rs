@@ -99,6 +99,7 @@ impl<'a> Sim<'a> {
         let kept = self.oracle.judge(&before, record, &self.tale.run, &self.world);
         kept.unwrap_or_else(|violation| panic!("{violation}"));
         crate::proved::judge(&before, record, &self.tale.run);
+        crate::silence::judge(&self.tale.run);
         self.meet(&before);
     }
 
@@ -568,4 +569,20 @@ proptest! {
     ) {
         tell(&plan, &choices);
     }
+}
+
+/// A person wanted a step done again, a policy rolled the run back meanwhile, a breach held it: the
+/// undo that the person had ordered could start, and was not.
+#[test]
+fn a_story_that_left_an_undo_standing_aside() {
+    let plan = [
+        665, 5, 1, 5537, 3648, 0, 5720, 0, 9264, 0, 15, 27487, 30512, 0, 0, 444, 7674, 328, 3444,
+        3054, 0, 0, 1512,
+    ];
+    let choices = [
+        0, 16601, 0, 72, 5400, 15815, 0, 22311, 43824, 1320, 0, 32688, 0, 36296, 1260, 4600, 47925,
+        0, 1742, 21150, 30806, 5144, 0, 0, 33713, 0, 35, 33920, 0, 44534, 0, 0, 9120, 0, 10823, 0,
+        0, 31880, 0, 15155, 0, 27329, 21409, 52824, 54785, 0, 1, 97,
+    ];
+    tell(&plan, &choices);
 }
