@@ -336,6 +336,14 @@ impl Runner {
         self.door.clone()
     }
 
+    /// Has its deeds done in another world than the real one: by a program that uses this library,
+    /// and where only the runner itself is to be measured. What the run records is as durable.
+    #[must_use]
+    pub fn in_world(mut self, world: Arc<dyn World>) -> Self {
+        self.looping.world = world;
+        self
+    }
+
     /// The run as it stands before the first turn; boards fold the news into a copy of it.
     pub fn run_so_far(&self) -> &Run {
         &self.run
