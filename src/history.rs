@@ -180,6 +180,8 @@ pub struct RowCounts {
 /// What happened, by step, provider, line and person.
 #[derive(Clone, Debug)]
 pub struct History {
+    /// It notes nothing down: see [`History::none`].
+    none: bool,
     steps: Vec<StepHistory>,
     seen: Vec<Vec<Seen>>,
     clear: Vec<Vec<(Timestamp, bool)>>,
@@ -200,6 +202,7 @@ impl History {
     /// Nothing has happened yet.
     pub fn new(graph: &Graph) -> Self {
         Self {
+            none: false,
             steps: vec![StepHistory::default(); graph.len()],
             seen: vec![Vec::new(); graph.providers().len()],
             clear: vec![Vec::new(); graph.line_count()],
@@ -215,11 +218,20 @@ impl History {
         }
     }
 
+    /// A history that stays empty, whatever it takes in: for a runner, who goes on from the state and
+    /// shows nothing of the past, so that its memory is that of the steps and not of the records.
+    pub fn none(graph: &Graph) -> Self {
+        Self { none: true, ..Self::new(graph) }
+    }
+
     /// Takes in one record, and lets `run` take it in. Both must have been given all before it.
     ///
     /// # Errors
     /// When the event cannot have happened here; nothing is changed then.
     pub fn apply(&mut self, record: &Record, run: &mut Run) -> Result<(), Impossible> {
+        if self.none {
+            return run.apply(record);
+        }
         let about = about(record, run);
         run.apply(record)?;
         self.fold(record, about, run);

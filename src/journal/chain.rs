@@ -21,6 +21,8 @@ const LONGEST: u64 = 64 << 20;
 const BEFORE_HASH: &[u8] = b",\"hash\":\"";
 /// What stands after the hash, the newline aside.
 const AFTER_HASH: &[u8] = b"\"}";
+/// What a runner lays behind its records, to overwrite: an empty line, so that readers of lines go on.
+pub const PADDING: u8 = b'\n';
 /// How every record begins. Within a record's strings the quotes are escaped, so this is found
 /// nowhere else.
 const BEGIN: &[u8] = b"{\"seq\":";
@@ -239,23 +241,14 @@ impl<F: Source> Scanner<F> {
         self.reader.get_ref().length()
     }
 
-    /// The next record; none at the end of the file. May be asked again after `None` and after
-    /// [`Flaw::Torn`]: it goes on where the last intact record ended.
+    /// The next record; none at the end of the file, or where only padding follows. May be asked again
+    /// after `None` and after [`Flaw::Torn`]: it goes on where the last intact record ended.
     ///
     /// # Errors
     /// Where and why the chain does not hold.
     pub fn next<'s, E: Deserialize<'s>>(&'s mut self) -> Result<Option<Line<E>>, Flaw> {
         let (line, byte) = (self.lines + 1, self.offset);
-        if !self.fill()? {
-            if self.file_len()? < self.offset {
-                let why = "the file is shorter than what was read from it".to_owned();
-                return Err(Flaw::Damaged(Damage { line, byte, why }));
-            }
-            return Ok(None);
-        }
-        let Some(hash) = intact(&self.buffer) else {
-            return Err(self.torn_or_damaged(line, byte)?);
-        };
+        let Some(hash) = self.fill_intact(line, byte)? else { return Ok(None) };
         let length = self.buffer.len() as u64;
         let damaged = |why: String, byte: u64| Flaw::Damaged(Damage { line, byte, why });
         let text = &self.buffer[..self.buffer.len() - 1];
@@ -282,6 +275,33 @@ impl<F: Source> Scanner<F> {
         Ok(Some(Line { seq, at, epoch, event, line, byte }))
     }
 
+    /// Reads the next line into the buffer and answers its hash; none where nothing follows yet.
+    fn fill_intact(&mut self, line: u64, byte: u64) -> Result<Option<Hash>, Flaw> {
+        let mut again = false;
+        loop {
+            if !self.fill()? {
+                if self.file_len()? < self.offset {
+                    let why = "the file is shorter than what was read from it".to_owned();
+                    return Err(Flaw::Damaged(Damage { line, byte, why }));
+                }
+                return Ok(None);
+            }
+            if self.buffer == [PADDING] && self.skip_padding()? {
+                self.reader.seek(SeekFrom::Start(self.offset))?;
+                return Ok(None);
+            }
+            if let Some(hash) = intact(&self.buffer) {
+                return Ok(Some(hash));
+            }
+            match self.torn_or_damaged(line, byte)? {
+                // Somebody writes while we read, and what we read first was older than what we read
+                // last. A record that is called durable is there at a second look.
+                Flaw::Damaged(_) if !again => again = true,
+                flaw => return Err(flaw),
+            }
+        }
+    }
+
     /// Reads one line into the buffer, newline included; false at the end of the file.
     fn fill(&mut self) -> io::Result<bool> {
         self.buffer.clear();
@@ -289,10 +309,27 @@ impl<F: Source> Scanner<F> {
         Ok(!self.buffer.is_empty())
     }
 
-    /// The line in the buffer is not intact: whether a crash can have left it so.
+    /// Skips padding; true when nothing else follows to the end of the file.
+    fn skip_padding(&mut self) -> io::Result<bool> {
+        loop {
+            let bytes = self.reader.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(true);
+            }
+            let (all, empty) = (bytes.len(), bytes.iter().position(|byte| *byte != PADDING));
+            self.reader.consume(empty.unwrap_or(all));
+            if empty.is_some() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The line in the buffer is not intact: whether a crash can have left it so. A block that never
+    /// reached the disk shows the padding that it was to overwrite.
     fn torn_or_damaged(&mut self, line: u64, byte: u64) -> io::Result<Flaw> {
-        let why = match self.buffer.last() {
-            Some(b'\n') => "the bytes of this record do not match their hash",
+        let why = match self.buffer.as_slice() {
+            [PADDING] => "the record that belongs here is missing, though more follows",
+            [.., b'\n'] => "the bytes of this record do not match their hash",
             _ => "the file ends in the middle of this record",
         };
         let damage = Damage { line, byte, why: why.to_owned() };
@@ -305,7 +342,7 @@ impl<F: Source> Scanner<F> {
             called_durable |= start
                 .and_then(|start| synced_by(&self.buffer[start..]))
                 .is_some_and(|synced| synced >= wanted);
-            if called_durable || !self.fill()? {
+            if called_durable || self.skip_padding()? || !self.fill()? {
                 break;
             }
         }
@@ -513,5 +550,109 @@ mod tests {
         );
         assert!(matches!(scanner.next::<String>(), Ok(None)));
         assert_eq!(scanner.offset(), bytes.len() as u64);
+    }
+
+    fn ends(bytes: &[u8]) -> Vec<usize> {
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        ends.map(|(at, _)| at + 1).collect()
+    }
+
+    #[test]
+    fn padding_is_the_end_wherever_the_last_write_broke_off() {
+        let bytes = lines(&["a", "b", "c"], &[0, 1, 2]);
+        let ends = ends(&bytes);
+        for cut in 0..=bytes.len() {
+            let mut file = bytes[..cut].to_vec();
+            // More than one look of the reader.
+            file.resize(cut + (300 << 10), PADDING);
+            let (read, flaw) = scan(&file);
+            // A newline that is missing is one of the padding.
+            let whole = ends.iter().filter(|end| **end <= cut + 1).count();
+            assert_eq!(read.len(), whole, "cut at {cut}");
+            let at_end = cut == 0 || ends.contains(&cut) || ends.contains(&(cut + 1));
+            match flaw {
+                None => assert!(at_end, "cut at {cut}"),
+                Some(Flaw::Torn(_)) => assert!(!at_end, "cut at {cut}"),
+                Some(flaw) => panic!("cut at {cut}: {flaw:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn padding_before_a_record_is_a_tear_unless_that_record_calls_what_is_missing_durable() {
+        // Two batches: `a`; `b` and `c`.
+        let bytes = lines(&["a", "b", "c"], &[0, 1, 1]);
+        let ends = ends(&bytes);
+        for from in 0..ends[1] {
+            let mut file = bytes.clone();
+            file[from..ends[1]].fill(PADDING);
+            file.resize(bytes.len() + 5000, PADDING);
+            let (read, flaw) = scan(&file);
+            let keeps_a = from >= ends[0] - 1;
+            assert_eq!(read.len(), usize::from(keeps_a), "from {from}");
+            match flaw {
+                Some(Flaw::Torn(_)) => assert!(keeps_a, "from {from}"),
+                Some(Flaw::Damaged(_)) => assert!(!keeps_a, "from {from}"),
+                other => panic!("from {from}: {other:?}"),
+            }
+        }
+    }
+
+    /// A file that somebody writes while it is read: up to a byte it is seen as it was, until the
+    /// reader looks again.
+    struct Late {
+        was: io::Cursor<Vec<u8>>,
+        is: Vec<u8>,
+        until: u64,
+        seeks: u32,
+    }
+
+    impl Read for Late {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let at = self.was.position();
+            if self.seeks < 2 && at < self.until {
+                let most = usize::try_from(self.until - at).unwrap_or(0).min(out.len());
+                return self.was.read(&mut out[..most]);
+            }
+            let read = self.is[usize::try_from(at).unwrap_or(0)..].as_ref().read(out)?;
+            self.was.set_position(at + read as u64);
+            Ok(read)
+        }
+    }
+
+    impl Seek for Late {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.seeks += 1;
+            self.was.seek(to)
+        }
+    }
+
+    impl Source for Late {
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.is.len() as u64)
+        }
+    }
+
+    #[test]
+    fn what_was_written_while_it_was_read_is_no_damage() {
+        let mut is = lines(&["a", "b", "c", "d"], &[0, 1, 2, 3]);
+        let ends = ends(&is);
+        let mut was = is[..ends[0]].to_vec();
+        is.resize(is.len() + 100, PADDING);
+        was.resize(is.len(), PADDING);
+        for until in ends[0]..ends[3] {
+            let was = io::Cursor::new(was.clone());
+            let late = Late { was, is: is.clone(), until: until as u64, seeks: 0 };
+            let mut scanner = Scanner::new(late).expect("opened");
+            let mut read = 0;
+            loop {
+                match scanner.next::<String>() {
+                    Ok(Some(_)) => read += 1,
+                    Ok(None) if read == 4 => break,
+                    Ok(None) | Err(Flaw::Torn(_)) => {}
+                    Err(flaw) => panic!("until {until}: {flaw:?}"),
+                }
+            }
+        }
     }
 }

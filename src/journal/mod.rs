@@ -162,7 +162,7 @@ impl Journal {
         lock.sign(epoch, store.file())
             .map_err(|error| JournalError::io("signing the run's lock".into(), error))?;
         let holder = lock.holder().clone();
-        store.keep(lock);
+        store.keep(lock, epoch);
         let (queue, records) = mpsc::channel();
         let (durable, state) = watch::channel(State { durable: head.seq, lost: None });
         let writer = Writer { store, names, head, epoch, durable };
@@ -274,6 +274,9 @@ impl Writer {
                     return;
                 }
             }
+        }
+        if let Err(error) = self.store.close() {
+            tracing::warn!(%error, "the journal's padding stays behind its last record");
         }
     }
 

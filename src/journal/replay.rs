@@ -36,7 +36,7 @@ pub struct Replayed {
     pub graph: Arc<Graph>,
     /// The fold of all records.
     pub run: Run,
-    /// The other fold, for reports.
+    /// The other fold, for reports; a runner that takes the run up has none of it.
     pub history: History,
     /// The newest record.
     pub head: Head,
@@ -84,10 +84,14 @@ impl Follow {
     pub fn open(dir: &RunDir) -> Result<Self, JournalError> {
         let path = dir.journal();
         let file = open(dir, OpenOptions::new().read(true))?;
-        Self::over(path, file)
+        Self::over(path, file, History::new)
     }
 
-    fn over(path: PathBuf, file: File) -> Result<Self, JournalError> {
+    fn over(
+        path: PathBuf,
+        file: File,
+        history: fn(&Graph) -> History,
+    ) -> Result<Self, JournalError> {
         let mut scanner = Scanner::new(file)
             .map_err(|error| JournalError::io(format!("reading `{}`", path.display()), error))?;
         let line = match scanner.next::<Wire<'_>>() {
@@ -118,7 +122,7 @@ impl Follow {
             compile(&header).map_err(|why| JournalError::Foreign { file: path.clone(), why })?;
         let mut replayed = Replayed {
             run: Run::new(graph.clone()),
-            history: History::new(&graph),
+            history: history(&graph),
             header: *header,
             plan,
             estate,
@@ -200,12 +204,16 @@ pub(super) fn recover(dir: &RunDir) -> Result<(Replayed, Option<Cut>), JournalEr
     let failed =
         |error| JournalError::io(format!("reading `{}` from the disk", path.display()), error);
     store::drop_cache(&file).map_err(failed)?;
-    let mut follow = Follow::over(path.clone(), file)?;
+    let mut follow = Follow::over(path.clone(), file, History::none)?;
     while follow.next()?.is_some() {}
     let Follow { scanner, replayed, torn, .. } = follow;
     refuse_forgotten(dir, &path, &replayed)?;
+    let file = scanner.into_file();
+    store::cut_padding(&file, replayed.bytes).map_err(|error| {
+        JournalError::io(format!("cutting the padding of `{}`", path.display()), error)
+    })?;
     let Some(damage) = torn else { return Ok((replayed, None)) };
-    let (bytes, kept) = cut(scanner.into_file(), &path, replayed.bytes).map_err(|error| {
+    let (bytes, kept) = cut(file, &path, replayed.bytes).map_err(|error| {
         JournalError::io(format!("cutting the torn tail of `{}`", path.display()), error)
     })?;
     Ok((replayed, Some(Cut { damage, bytes, kept })))

@@ -1,6 +1,11 @@
 //! The file that a journal is kept in: appended to, never rewritten; one write and one sync for a
 //! batch.
 //!
+//! Ahead of the records the file is padded with empty lines that are durable already: to overwrite
+//! them is a third cheaper to sync than to let the file grow, as the file system has nothing of its own
+//! to write down. The padding is cut off at the end; a runner that is killed leaves it, and readers take
+//! it for the end.
+//!
 //! A write or sync that fails is final: after a failed sync the kernel may call pages clean that
 //! never reached the disk, so nothing read or written afterwards proves anything. Not known here:
 //! what the bytes say.
@@ -8,13 +13,22 @@
 use super::lock::{NO_FOLLOW, RunLock};
 use super::rundir::RunDir;
 use super::{JournalError, Lost};
+use super::chain::PADDING;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes kept free for the day the disk is full.
 pub const BALLAST: usize = 1 << 20;
+/// Padding is laid by pieces of so many bytes, larger ones as the journal grows.
+const PIECE: u64 = 64 << 10;
+/// The largest piece; what follows the journal reads over it at every look.
+const LARGEST: u64 = 1 << 20;
+/// A larger batch is not padded for: it pays for the growth of the file by itself.
+const LARGE_BATCH: u64 = 64 << 10;
+/// The length of the file tells runners apart: each lays so many bytes more than a whole piece.
+const EPOCHS: u64 = 1 << 12;
 
 /// An append-only file that nobody else writes.
 #[derive(Debug)]
@@ -22,24 +36,29 @@ pub struct Store {
     file: File,
     path: PathBuf,
     ballast: PathBuf,
-    /// As long as we left it.
+    /// Where the records end, and the next one begins.
     len: u64,
+    /// As long as we left the file: records, then padding.
+    laid: u64,
+    /// The runner's number; none while it has no lock, and lays no padding.
+    epoch: Option<u64>,
     /// Held as long as the file is written.
     lock: Option<RunLock>,
 }
 
 impl Store {
-    /// Opens a journal for appending behind `len` bytes; the file must end there.
+    /// Opens a journal to go on behind `len` bytes; the file must end there.
     ///
     /// # Errors
     /// When it cannot be opened, or is of another length.
     pub fn open(dir: &RunDir, len: u64) -> Result<Self, JournalError> {
         let path = dir.journal();
-        let file =
-            OpenOptions::new().append(true).custom_flags(NO_FOLLOW).open(&path).map_err(
-                |error| JournalError::io(format!("opening `{}`", path.display()), error),
-            )?;
-        let store = Self { file, path, ballast: dir.ballast(), len, lock: None };
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW).open(&path);
+        let failed = |error| JournalError::io(format!("opening `{}`", path.display()), error);
+        let mut file = opened.map_err(failed)?;
+        file.seek(SeekFrom::Start(len)).map_err(failed)?;
+        let ballast = dir.ballast();
+        let store = Self { file, path, ballast, len, laid: len, epoch: None, lock: None };
         store.check().map_err(JournalError::Lost)?;
         Ok(store)
     }
@@ -49,21 +68,27 @@ impl Store {
         &self.file
     }
 
-    /// Keeps the run's lock for as long as the file is written.
-    pub fn keep(&mut self, lock: RunLock) {
+    /// Keeps the run's lock for as long as the file is written, by the runner of this number.
+    pub fn keep(&mut self, lock: RunLock, epoch: u64) {
         self.lock = Some(lock);
+        self.epoch = Some(epoch);
     }
 
-    /// Appends whole lines and makes them durable. After an error the store is of no use any more.
+    /// Adds whole lines and makes them durable. After an error the store is of no use any more.
     ///
     /// # Errors
     /// The file is not as it was left, or a write or sync failed.
     pub fn commit(&mut self, lines: &[u8]) -> Result<(), Lost> {
         self.check()?;
-        let done = self.file.write_all(lines).and_then(|()| self.file.sync_data());
+        let size = lines.len() as u64;
+        let done = self
+            .lay(size)
+            .and_then(|()| self.file.write_all(lines))
+            .and_then(|()| self.file.sync_data());
         match done {
             Ok(()) => {
-                self.len += lines.len() as u64;
+                self.len += size;
+                self.laid = self.laid.max(self.len);
                 Ok(())
             }
             Err(error) => {
@@ -77,25 +102,106 @@ impl Store {
         }
     }
 
-    /// A second writer is seen by the length, a removed file by its links.
+    /// Sees to it that padding lies where the next `size` bytes go. A device that has no room for it
+    /// may have room for the records.
+    fn lay(&mut self, size: u64) -> io::Result<()> {
+        let Some(epoch) = self.epoch else { return Ok(()) };
+        let end = self.len + size;
+        if end <= self.laid || size > LARGE_BATCH {
+            return Ok(());
+        }
+        let piece = self.len.next_power_of_two().clamp(PIECE, LARGEST);
+        let laid = end.next_multiple_of(piece) + piece + epoch % EPOCHS;
+        let padding = vec![PADDING; usize::try_from(laid - self.laid).unwrap_or(0)];
+        match self.file.write_all_at(&padding, self.laid) {
+            Ok(()) => {
+                // With the length: what is overwritten later is then all there is to sync.
+                self.file.sync_all()?;
+                self.laid = laid;
+                Ok(())
+            }
+            Err(error) if is_full(&error) => {
+                self.epoch = None;
+                self.file.set_len(self.laid)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Cuts off the padding: the file ends where its records end.
+    ///
+    /// # Errors
+    /// The file is not as it was left, or cannot be cut. Nothing that was durable is lost by that.
+    pub fn close(mut self) -> Result<(), Lost> {
+        self.check()?;
+        if self.laid > self.len {
+            let cut = self.file.set_len(self.len).and_then(|()| self.file.sync_all());
+            let path = self.path.display();
+            cut.map_err(|error| Lost::new(format!("cutting the padding of `{path}`: {error}")))?;
+            self.laid = self.len;
+        }
+        Ok(())
+    }
+
+    /// A second writer is seen by the length or by what stands where we go on, a removed file by its
+    /// links.
     fn check(&self) -> Result<(), Lost> {
         let path = self.path.display();
         let metadata = self
             .file
             .metadata()
             .map_err(|error| Lost::new(format!("asking for the length of `{path}`: {error}")))?;
-        if metadata.len() != self.len {
+        if metadata.len() != self.laid {
             return Err(Lost::new(format!(
                 "`{path}` is {} bytes long where this runner left {}: someone else writes it",
                 metadata.len(),
-                self.len
+                self.laid
             )));
+        }
+        if self.laid > self.len {
+            let mut next = [PADDING];
+            self.file
+                .read_exact_at(&mut next, self.len)
+                .map_err(|error| Lost::new(format!("reading `{path}`: {error}")))?;
+            if next != [PADDING] {
+                return Err(Lost::new(format!(
+                    "`{path}` has a record at byte {} where this runner ended: someone else writes it",
+                    self.len
+                )));
+            }
         }
         if metadata.nlink() == 0 {
             return Err(Lost::new(format!("`{path}` was removed")));
         }
         Ok(())
     }
+}
+
+/// Cuts off the padding that a killed runner left behind `len` bytes of records and whatever was torn
+/// behind them; what remains is durable.
+///
+/// # Errors
+/// When the file cannot be read or cut.
+pub(crate) fn cut_padding(file: &File, len: u64) -> io::Result<()> {
+    let whole = file.metadata()?.len();
+    let mut end = whole;
+    let mut block = vec![0; 64 << 10];
+    while end > len {
+        let from = end.saturating_sub(block.len() as u64).max(len);
+        let bytes = &mut block[..usize::try_from(end - from).unwrap_or(0)];
+        file.read_exact_at(bytes, from)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != PADDING) {
+            // The newline behind it is its own.
+            end = (from + last as u64 + 2).min(whole);
+            break;
+        }
+        end = from;
+    }
+    if end < whole {
+        file.set_len(end)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Whether the device, or the quota on it, is used up.

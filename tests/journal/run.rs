@@ -77,7 +77,7 @@ fn a_finished_run_is_read_verified_and_not_taken_up_again() {
     assert_eq!(fs::read(dir.journal()).expect("read"), bytes, "nothing was added");
     let boxes = resumed.replayed.run.outputs(StepId(1)).expect("done");
     assert_eq!(boxes.get("boxes").map(String::as_str), Some("42"));
-    let counts = resumed.replayed.history.step_counts(&resumed.replayed.run);
+    let counts = replay::read(&dir).expect("readable").history.step_counts(&resumed.replayed.run);
     assert_eq!((counts.total, counts.done, counts.undone, counts.failed), (3, 3, 0, 0));
 }
 
@@ -127,6 +127,28 @@ fn a_torn_tail_is_cut_kept_aside_said_and_gone_on_from() {
         assert_eq!(replayed.head.seq, opened.seq);
         assert_eq!(replay::verify(&dir).expect("readable").flaw, None);
         assert_eq!(replayed.history.openings().len(), 2);
+    }
+}
+
+#[test]
+fn a_tail_torn_in_padding_is_cut_and_the_padding_is_no_damage() {
+    let (bytes, starts) = story();
+    for cut in (starts[2]..bytes.len()).step_by(97).chain([starts[4], starts[5] - 1]) {
+        let mut padded = bytes[..cut].to_vec();
+        padded.resize(cut + (70 << 10), b'\n');
+        let (_temp, dir) = with(&padded);
+        // The newline that a record lacks is one of the padding.
+        let whole = starts.iter().rfind(|start| **start <= cut + 1).copied().expect("some");
+        let flaw = replay::verify(&dir).expect("readable").flaw;
+        assert_eq!(flaw.map(|flaw| flaw.byte), (whole < cut).then_some(whole as u64));
+        let resumed = Journal::resume(&dir, "jo", now()).expect("resumed");
+        let kept = resumed.cut.as_ref().map(|cut| fs::read(&cut.kept).expect("kept"));
+        let torn = (whole < cut).then(|| [&bytes[whole..cut], b"\n"].concat());
+        assert_eq!(kept, torn, "cut at {cut}");
+        let opened = resumed.opened.expect("said");
+        drop(resumed.journal);
+        assert_eq!(replay::read(&dir).expect("readable").head.seq, opened.seq);
+        assert_eq!(replay::verify(&dir).expect("readable").flaw, None);
     }
 }
 
@@ -272,9 +294,6 @@ fn a_crash_leaves_doubt_and_a_second_runner_goes_on() {
     let mut replayed = resumed.replayed;
     assert_eq!(replayed.run.status(StepId(0)), Status::Done);
     assert_eq!(replayed.run.status(StepId(1)), Status::Doubt(Way::Do));
-    let attempt = replayed.history.step(StepId(1)).attempts.last().expect("one");
-    assert_eq!(attempt.end, Some(cutover::history::End::InDoubt));
-    assert_eq!(replayed.history.openings()[1].in_doubt, 1);
     // A person settles it, and it goes on to its end.
     let question = replayed.run.questions().first().expect("asked").id;
     let answer =
@@ -285,6 +304,9 @@ fn a_crash_leaves_doubt_and_a_second_runner_goes_on() {
     assert_eq!(replayed.run.outcome(), Some(Outcome::Completed));
     drop(journal);
     let replayed = replay::read(&dir).expect("readable");
+    let attempt = replayed.history.step(StepId(1)).attempts.last().expect("one");
+    assert_eq!(attempt.end, Some(cutover::history::End::InDoubt));
+    assert_eq!(replayed.history.openings()[1].in_doubt, 1);
     let decision = replayed.history.decisions().first().expect("one");
     assert_eq!((decision.what, decision.by.login.as_str()), ("answer", "mara"));
     assert_eq!((decision.choice.as_deref(), decision.words.as_str()), (Some("done"), "I looked"));

@@ -8,7 +8,7 @@ use cutover::journal::rundir::RunDir;
 use cutover::journal::store::BALLAST;
 use cutover::journal::{Journal, JournalError};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
@@ -149,6 +149,43 @@ fn a_second_writer_is_seen_by_the_length_and_ends_it() {
     assert_eq!(journal.durable(), 2);
     drop(journal);
     assert_eq!(fs::read(dir.journal()).expect("read"), before);
+}
+
+#[test]
+fn a_second_writer_in_the_padding_is_seen_too() {
+    let (_temp, dir) = fresh();
+    let mut journal = create(&dir);
+    flush(&mut journal).expect("durable");
+    let text = fs::read(dir.journal()).expect("read");
+    let end = text.iter().rposition(|byte| *byte != b'\n').expect("records") + 2;
+    assert!(text.len() > end, "it is padded ahead");
+    let mut stranger = OpenOptions::new().write(true).open(dir.journal()).expect("opened");
+    stranger.seek(SeekFrom::Start(end as u64)).expect("there");
+    stranger.write_all(b"{").expect("written");
+    journal.append(now(), start(1));
+    let lost = flush(&mut journal).expect_err("lost");
+    assert!(lost.to_string().contains("someone else writes it"), "{lost}");
+}
+
+#[test]
+fn padding_is_cut_at_the_end_and_by_who_resumes() {
+    let (_temp, dir) = fresh();
+    let mut journal = create(&dir);
+    // Past several pieces of it.
+    for attempt in 1..=2_000 {
+        journal.append(now(), start(attempt));
+        if attempt % 100 == 0 {
+            flush(&mut journal).expect("durable");
+        }
+    }
+    flush(&mut journal).expect("durable");
+    let running = fs::read(dir.journal()).expect("read");
+    assert_eq!(head(&dir).seq, 2_002, "read while it is padded");
+    drop(journal);
+    let ended = fs::read(dir.journal()).expect("read");
+    assert!(running.len() > ended.len() && running.starts_with(&ended));
+    assert!(running[ended.len()..].iter().all(|byte| *byte == b'\n'));
+    assert!(ended.ends_with(b"\"}\n"));
 }
 
 #[test]
