@@ -84,8 +84,7 @@ fn plan(steps: usize, attempts: u32) -> (String, Arc<Graph>) {
     let width = 1_000.min(steps);
     let places: Vec<String> = (0..width).map(|place| format!("h{place}")).collect();
     let places = places.join(", ");
-    let mut text =
-        String::from("cutover: v1\nname: inside\nlimits: { steps: 256 }\nsteps:\n");
+    let mut text = String::from("cutover: v1\nname: inside\nlimits: { steps: 256 }\nsteps:\n");
     for layer in 0..steps / width {
         let needs = if layer > 0 { format!("needs: [s{}], ", layer - 1) } else { String::new() };
         text.push_str(&format!(

@@ -34,7 +34,11 @@ fn main() {
         processes(dir, "W1: 1,000 x /bin/true, 10 chains, 2 in flight", Shape::Chains);
     }
     if wanted("w2") {
-        processes(dir, "W2: 10,000 x /bin/true, 100 layers, 3 needs each, 2 in flight", Shape::Layers);
+        processes(
+            dir,
+            "W2: 10,000 x /bin/true, 100 layers, 3 needs each, 2 in flight",
+            Shape::Layers,
+        );
     }
     if wanted("w8") {
         watched(dir);
@@ -96,7 +100,8 @@ fn processes(dir: &Path, title: &str, shape: Shape) {
     for absent in plans::absent(shape) {
         println!("{absent:<12} not installed here: left out");
     }
-    if let (Some(ours), Some(ninja)) = (of(&peers, &ratios, "cutover"), of(&peers, &ratios, "ninja"))
+    if let (Some(ours), Some(ninja)) =
+        (of(&peers, &ratios, "cutover"), of(&peers, &ratios, "ninja"))
     {
         println!("cutover is {:.2} times ninja", ours / ninja);
     }
@@ -143,7 +148,10 @@ fn watched(dir: &Path) {
 /// W4: durable steps that need no process, against the group commit of the same disk.
 fn in_process(dir: &Path) {
     println!("\nW4: 100,000 in-process steps, durable, up to 256 in flight");
-    println!("{:>9} {:>7} {:>10} | {:>12} {:>6}", "steps/s", "syncs", "a sync", "group commit", "ratio");
+    println!(
+        "{:>9} {:>7} {:>10} | {:>12} {:>6}",
+        "steps/s", "syncs", "a sync", "group commit", "ratio"
+    );
     let steps = 100_000;
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {

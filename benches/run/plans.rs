@@ -189,7 +189,13 @@ pub(crate) fn peers(dir: &Path, shape: Shape) -> Vec<Peer> {
     };
     let all: Vec<String> = (0..shape.steps()).map(|step| format!("s{step}")).collect();
     let _ = all;
-    add("ninja", "build.ninja", shape.ninja(), &["-j2", "--quiet"], "  (a log, not synced; `sh` a step)");
+    add(
+        "ninja",
+        "build.ninja",
+        shape.ninja(),
+        &["-j2", "--quiet"],
+        "  (a log, not synced; `sh` a step)",
+    );
     add("make", "Makefile", shape.make(), &["-j2", "-s"], "  (keeps nothing)");
     if shape == Shape::Chains {
         add("just", "justfile", shape.just(), &["all"], "  (keeps nothing; has no -j)");

@@ -10,10 +10,10 @@
 //! never reached the disk, so nothing read or written afterwards proves anything. Not known here:
 //! what the bytes say.
 
+use super::chain::PADDING;
 use super::lock::{NO_FOLLOW, RunLock};
 use super::rundir::RunDir;
 use super::{JournalError, Lost};
-use super::chain::PADDING;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};

@@ -78,7 +78,11 @@ impl Run {
                 && state.back[class].contains(&fact.undo_rank) == (step.slot == Slot::Back && free)
                 && state.running.contains(&id) == matches!(step.status, Status::Running(_));
             if !right || step.slot != self.slot_for(id) {
-                return Some(format!("`{}` is not where {:?} belongs", self.graph.name(id), step.slot));
+                return Some(format!(
+                    "`{}` is not where {:?} belongs",
+                    self.graph.name(id),
+                    step.slot
+                ));
             }
         }
         None

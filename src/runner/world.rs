@@ -10,6 +10,7 @@ use crate::estate::Estate;
 use crate::event::{Ending, Job, ProviderId, Seq, Verdict};
 use crate::executor::{self, Context};
 use crate::failure::Failure;
+use crate::graph::Graph;
 use crate::journal::rundir::RunDir;
 use crate::run::Run;
 use jiff::Timestamp;
@@ -68,7 +69,7 @@ impl World for RealWorld {
         let after = After {
             guard: self.guard.clone(),
             given_back: run.given_back(job.step, job.way),
-            names: run.graph().providers().iter().map(|p| p.name.clone()).collect(),
+            graph: Arc::clone(run.graph()),
             record: self.durable.clone(),
         };
         let stops = Arc::clone(&self.stops);
@@ -90,7 +91,7 @@ impl World for RealWorld {
 struct After {
     guard: GuardLink,
     given_back: Vec<ProviderId>,
-    names: Vec<String>,
+    graph: Arc<Graph>,
     record: watch::Receiver<Seq>,
 }
 
@@ -189,7 +190,8 @@ impl After {
                 Verdict::Down(codes) => format!("is down ({})", codes.join(", ")),
                 Verdict::Lying(codes) => format!("answers falsely ({})", codes.join(", ")),
             };
-            failure.chain.push(format!("`{}` {found}", self.names[provider.index()]));
+            let name = &self.graph.providers()[provider.index()].name;
+            failure.chain.push(format!("`{name}` {found}"));
         }
         failure
     }
