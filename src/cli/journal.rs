@@ -4,6 +4,7 @@ use super::args::Journal;
 use super::exit::Exit;
 use super::out;
 use super::problem::Problem;
+use crate::journal::chain::PADDING;
 use crate::journal::replay::{self, Follow, Verified};
 use crate::lane;
 use crate::report::lines;
@@ -17,7 +18,7 @@ pub(super) fn main(args: &Journal) -> Result<Exit, Problem> {
             let shown = path.display().to_string();
             let mut file = std::fs::File::open(&path)
                 .map_err(|error| Problem::wrong(format!("opening `{shown}`: {error}")))?;
-            let mut part = vec![0; 1 << 16];
+            let (mut part, mut last) = (vec![0; 1 << 16], PADDING);
             loop {
                 let read = file
                     .read(&mut part)
@@ -25,7 +26,13 @@ pub(super) fn main(args: &Journal) -> Result<Exit, Problem> {
                 if read == 0 {
                     return Ok(Exit::Done);
                 }
-                out(&String::from_utf8_lossy(&part[..read]));
+                // Lines that are empty are what a runner laid ahead.
+                let mut lines = part[..read].to_vec();
+                lines.retain(|byte| {
+                    let before = std::mem::replace(&mut last, *byte);
+                    (before, *byte) != (PADDING, PADDING)
+                });
+                out(&String::from_utf8_lossy(&lines));
             }
         }
         Journal::Show { target, json: false } => {

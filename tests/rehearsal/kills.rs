@@ -5,7 +5,7 @@
 use super::*;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Child;
 
@@ -53,6 +53,7 @@ pub(super) fn kill(pid: u32) {
 #[derive(Default)]
 struct Tail {
     file: Option<File>,
+    end: u64,
     records: u64,
 }
 
@@ -63,9 +64,13 @@ impl Tail {
         }
         let mut grown = Vec::new();
         if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::Start(self.end)).expect("a readable journal");
             file.read_to_end(&mut grown).expect("a readable journal");
         }
-        self.records += grown.iter().filter(|byte| **byte == b'\n').count() as u64;
+        // Behind its records the file is padded with empty lines.
+        let whole = grown.windows(3).rposition(|it| it == b"\"}\n").map_or(0, |at| at + 3);
+        self.end += whole as u64;
+        self.records += grown[..whole].iter().filter(|byte| **byte == b'\n').count() as u64;
         self.records
     }
 }
