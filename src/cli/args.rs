@@ -147,8 +147,8 @@ pub enum GraphFormat {
 /// `simulate`
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// The plan
-    pub plan: PathBuf,
+    /// The plan; left out, random small plans, another for every fourth seed
+    pub plan: Option<PathBuf>,
     /// Seed of the first run; the others have the numbers after it
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

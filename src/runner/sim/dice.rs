@@ -32,8 +32,8 @@ impl<'a> Dice<'a> {
         self.at >= self.choices.len()
     }
 
-    /// One of so many possibilities, from 0.
-    pub fn roll(&mut self, sides: usize) -> usize {
+    /// The next choice as it is.
+    pub(super) fn word(&mut self) -> u16 {
         if self.at == self.choices.len()
             && let Some(seed) = &mut self.seed
         {
@@ -41,7 +41,12 @@ impl<'a> Dice<'a> {
         }
         let choice = self.choices.get(self.at).copied().unwrap_or(0);
         self.at += 1;
-        usize::from(choice) % sides.max(1)
+        choice
+    }
+
+    /// One of so many possibilities, from 0.
+    pub fn roll(&mut self, sides: usize) -> usize {
+usize::from(self.word()) % sides.max(1)
     }
 
     /// Whether the last of so many possibilities is chosen.

@@ -18,7 +18,10 @@
 mod dice;
 mod disk;
 mod heal;
+mod ledger;
+mod many;
 mod oracle;
+mod plans;
 mod play;
 mod reality;
 mod recover;
@@ -29,6 +32,8 @@ mod swarm;
 mod wish;
 
 pub use dice::Dice;
+pub use many::{Runs, Summary};
+pub use plans::plan;
 pub use oracle::{Kept, Oracle, Violation};
 pub use reality::{Reality, Truth, acts, done, has_check, undoable};
 pub use wish::{cast, wish};
@@ -36,10 +41,8 @@ pub use wish::{cast, wish};
 use crate::event::Outcome;
 use crate::graph::Graph;
 use play::Play;
-use ring::digest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A fault put into what lies around the core, to see that it is found (reliability.md section 6).
 /// Those of the core itself are patches (`tests/mutants`).
@@ -107,21 +110,6 @@ pub struct Broken {
     pub story: Story,
 }
 
-/// What many runs had in common.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Runs that were made; without the broken one.
-    pub runs: u64,
-    /// Records in all.
-    pub records: u64,
-    /// How often what happened.
-    pub met: Tally,
-    /// Hex digest over the newest hash of every journal, in the order of the seeds.
-    pub digest: String,
-    /// The first seed that broke an invariant.
-    pub broken: Option<Broken>,
-}
-
 impl Simulation {
     /// Runs of this plan.
     pub fn new(graph: Arc<Graph>) -> Self {
@@ -170,55 +158,6 @@ impl Simulation {
             Some(play.turn(&mut Dice::new(choices)))
         });
         (play.heard(), told.err())
-    }
-
-    /// Runs with the seeds from `first` on, in as many threads; what is answered hangs on the seeds
-    /// alone.
-    pub fn runs(&self, first: u64, runs: u64, threads: u64) -> Summary {
-        let broken_at = AtomicU64::new(u64::MAX);
-        let mut made: Vec<(u64, Result<Told, Box<Broken>>)> = std::thread::scope(|scope| {
-            let worker = |thread: u64| {
-                let broken_at = &broken_at;
-                move || {
-                    let mut made = Vec::new();
-                    for at in (thread..runs).step_by(usize::try_from(threads).unwrap_or(1)) {
-                        if at > broken_at.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        let run = self.run(first.wrapping_add(at));
-                        if run.is_err() {
-                            broken_at.fetch_min(at, Ordering::Relaxed);
-                        }
-                        made.push((at, run));
-                    }
-                    made
-                }
-            };
-            let threads: Vec<_> = (0..threads.max(1)).map(|it| scope.spawn(worker(it))).collect();
-            let joined = threads.into_iter().map(|it| it.join().expect("BUG: a run panicked"));
-            joined.flatten().collect()
-        });
-        made.sort_by_key(|(at, _)| *at);
-        let mut summary = Summary::default();
-        let mut digest = digest::Context::new(&digest::SHA256);
-        for (_, run) in made {
-            match run {
-                Ok(told) => {
-                    summary.runs += 1;
-                    summary.records += told.records;
-                    digest.update(told.head.as_bytes());
-                    for (what, often) in told.met {
-                        *summary.met.entry(what).or_default() += often;
-                    }
-                }
-                Err(broken) => {
-                    summary.broken = Some(*broken);
-                    break;
-                }
-            }
-        }
-        let hex = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Summary { digest: hex, ..summary }
     }
 
     /// The shortest story found that breaks the same invariant.

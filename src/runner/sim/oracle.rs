@@ -1,10 +1,12 @@
 //! The invariants, judged from the journal and from what is really there (reliability.md section 4).
 //!
-//! The core is asked only for the states that it claims; what may be is worked out here, from the
-//! graph and the records, in another way than the core does it. Not judged here, as it needs more than
-//! one run of a core: I2 and I13 (`play`, `disk`), I14 and I16 (`play`), I10 (`disk`), I17 (the real
-//! binary).
+//! What may be is worked out here, from the graph and the records ([`Ledger`]), in another way than the
+//! core does it; of the core are taken what it wants (goals, holds, what is out), and the states that
+//! it claims, to be compared. Judged elsewhere, as it needs more than one run of a core: I2 and I13
+//! (`play`, `disk`), I14 and I16 (`play`, `heal`), one runner of I10 (`disk`). Not judged: I17, as no
+//! secret comes into a simulated run (the real binary is searched for one).
 
+use super::ledger::{Ledger, Stage};
 use super::reality::{Reality, Truth, acts, undoable};
 use super::shape::{Set, Shape};
 use crate::event::{
@@ -12,6 +14,7 @@ use crate::event::{
 };
 use crate::graph::{Effect, Graph};
 use crate::plan::{Kind, Phase, Work};
+use crate::proof::{self, protection::Sense};
 use crate::run::{Command, Goal, Hold, HoldCause, Run, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,7 +55,9 @@ pub struct Oracle {
     clear: Vec<bool>,
     /// Who has approved each gate since it was last undone.
     approvals: BTreeMap<StepId, Vec<(String, Vec<String>)>>,
-    attempts: Vec<[u32; 3]>,
+    ledger: Ledger,
+    /// Least providers up by service, over all that the whole plan can reach.
+    proved: Vec<usize>,
     /// Persons' holds, and the records that raised them.
     persons: BTreeMap<HoldId, Seq>,
     /// Newest record by which a person, or `on_breach`, wanted something undone.
@@ -69,7 +74,8 @@ impl Oracle {
             last_event: vec![0; graph.providers().len()],
             clear: vec![true; graph.line_count()],
             approvals: BTreeMap::new(),
-            attempts: vec![[0; 3]; graph.len()],
+            ledger: Ledger::new(graph),
+            proved: least_up(graph),
             persons: BTreeMap::new(),
             ordered: 0,
             may_be_stuck: false,
@@ -83,17 +89,15 @@ impl Oracle {
     pub fn judge(&mut self, before: &Run, record: &Record, after: &Run, world: &Reality) -> Kept {
         match &record.event {
             Event::Started(job) => self.judge_start(before, *job)?,
-            Event::Ended(job, _) => {
-                let was = before.status(job.step);
-                keep!(was == Status::Running(*job), "I3: {job:?} ended while it was {was:?}");
-            }
             Event::Closed(_) => {
                 let rest = after.running().all(|job| after.is_manual(job));
                 keep!(rest, "closed with attempts under way");
             }
             _ => {}
         }
-        self.fold(before, record, after);
+        self.fold(before, record, after)?;
+        self.judge_holds(before, record, after)?;
+        judge_out(before, after)?;
         self.judge_state(after, world)?;
         if record.seq.is_multiple_of(self.shape.stride) {
             judge_commands(after, record)?;
@@ -102,16 +106,15 @@ impl Oracle {
     }
 
     /// Takes a record in that was judged before.
-    pub(super) fn fold(&mut self, before: &Run, record: &Record, after: &Run) {
+    pub(super) fn fold(&mut self, before: &Run, record: &Record, after: &Run) -> Kept {
+        self.ledger.fold(before, record)?;
+        self.ledger.agree(after, &self.shape)?;
         let graph = after.graph();
         let seq = record.seq;
         match &record.event {
             Event::Started(job) | Event::Ended(job, _) => {
                 for (provider, _) in graph.effects(job.step) {
                     self.last_event[provider.index()] = seq;
-                }
-                if matches!(record.event, Event::Started(_)) {
-                    self.attempts[job.step.index()][job.way as usize] = job.attempt;
                 }
             }
             Event::Opened { .. } => {
@@ -149,6 +152,7 @@ impl Oracle {
                 approvals.clear();
             }
         }
+        Ok(())
     }
 
     fn fold_request(&mut self, login: &str, groups: &[String], request: &Request, seq: Seq) {
@@ -173,8 +177,7 @@ impl Oracle {
     fn judge_start(&self, before: &Run, job: Job) -> Kept {
         let graph = before.graph();
         let name = graph.name(job.step);
-        let count = self.attempts[job.step.index()][job.way as usize];
-        keep!(job.attempt == count + 1, "I3: attempt {} of `{name}` after {count}", job.attempt);
+        self.ledger.judge_start(graph, job)?;
         if !before.holds().is_empty() {
             keep!(job.way != Way::Do, "I6: a do of `{name}` under a hold");
             keep!(self.ordered > 0, "I6: an undo of `{name}` under a hold that nobody ordered");
@@ -182,25 +185,19 @@ impl Oracle {
             let newest = since.max().copied().unwrap_or(0);
             keep!(self.ordered > newest, "I6: a person's hold is newer than the order to undo");
         }
-        let status = before.status(job.step);
         match job.way {
             Way::Do => {
-                keep!(status != Status::Done, "I4: `{name}` is done, and is started again");
                 keep!(!before.is_out(job.step), "I20: `{name}` is out, and is started");
                 let goal = before.goal(job.step);
                 keep!(goal == Goal::Done, "I1: `{name}` is started while its goal is {goal:?}");
-                if status == Status::Doubt(Way::Do) {
-                    let repeats = graph.def(job.step).idempotent;
-                    keep!(repeats, "I5: `{name}` was repeated by a guess");
-                }
                 self.judge_lane(graph, job.step)?;
             }
             Way::Undo => {
                 keep!(!graph.is_point_of_no_return(job.step), "I15: an undo of `{name}`");
                 for other in self.shape.dependents(job.step).steps() {
-                    let it = before.status(other);
+                    let it = self.ledger.stage(other);
                     keep!(
-                        it == Status::Clean,
+                        it == Stage::Clean,
                         "I7: `{name}` is undone, and `{}`, which needs it, is {it:?}",
                         graph.name(other)
                     );
@@ -247,7 +244,7 @@ impl Oracle {
         if mine.is_empty() {
             return Ok(());
         }
-        let half = |step: StepId| !matches!(before.status(step), Status::Clean | Status::Done);
+        let half = |step: StepId| self.ledger.stage(step).half();
         let fresh = |it: ProviderId| {
             let (verdict, as_of) = &self.verdicts[it.index()];
             (*as_of >= self.last_event[it.index()]).then_some(verdict)
@@ -256,8 +253,8 @@ impl Oracle {
             let mut net = i32::from(graph.providers()[it.index()].serving_at_start);
             for (step, effect) in self.shape.touching(it) {
                 match effect {
-                    Effect::Loses if before.status(*step) != Status::Clean => net -= 1,
-                    Effect::Gains if before.status(*step) == Status::Done => net += 1,
+                    Effect::Loses if self.ledger.stage(*step) != Stage::Clean => net -= 1,
+                    Effect::Gains if self.ledger.stage(*step) == Stage::Done => net += 1,
                     _ => {}
                 }
             }
@@ -304,20 +301,20 @@ impl Oracle {
         let graph = run.graph();
         let mut passable = Set::new(graph.len());
         for step in graph.steps() {
-            if run.is_out(step) || run.status(step) == Status::Done {
+            if run.is_out(step) || self.ledger.stage(step) == Stage::Done {
                 passable.insert(step);
             }
         }
         for step in graph.steps() {
-            let status = run.status(step);
-            if status == Status::Clean {
+            let stage = self.ledger.stage(step);
+            if stage == Stage::Clean {
                 let clean = world.truth(step) == Truth::Absent || !undoable(graph, step);
                 let excused = world.lied.contains(&step);
                 keep!(clean || excused, "I7: `{}` is not clean", graph.name(step));
                 continue;
             }
             keep!(!run.is_out(step), "I20: `{}` is out, and begun", graph.name(step));
-            if status == Status::Done && acts(graph, step) {
+            if stage == Stage::Done && acts(graph, step) {
                 let done = world.truth(step) == Truth::Present || world.lied.contains(&step);
                 keep!(done, "I5: `{}` is called done, and is not", graph.name(step));
             }
@@ -342,7 +339,86 @@ impl Oracle {
                 );
             }
         }
+        let whole = graph.steps().all(|step| !run.is_out(step));
+        if run.is_rolling_back() {
+            self.judge_goals(run)?;
+        }
+        self.judge_roles(graph)?;
+        self.judge_floors(graph, world, whole)?;
         self.judge_world(graph, world)
+    }
+
+    /// A rollback of the whole run passes over nothing that has begun.
+    fn judge_goals(&self, run: &Run) -> Kept {
+        let graph = run.graph();
+        for step in graph.steps() {
+            let stage = self.ledger.stage(step);
+            let stays = graph.phase(step) == Phase::Before && stage == Stage::Done;
+            let passed = stage != Stage::Clean && !stays && run.goal(step) == Goal::Done;
+            keep!(!passed, "I7: the rollback passes over `{}`, {stage:?}", graph.name(step));
+        }
+        Ok(())
+    }
+
+    /// Holders by the records: whoever may have it counts, in doubt as well.
+    fn judge_roles(&self, graph: &Graph) -> Kept {
+        if graph.roles().is_empty() {
+            return Ok(());
+        }
+        let mut holders: BTreeMap<_, u32> = BTreeMap::new();
+        for (info, touching) in graph.roles().iter().zip(self.shape.role_effects()) {
+            let mut net = i32::from(info.held_at_start);
+            for (step, effect) in touching {
+                match (effect, self.ledger.stage(*step)) {
+                    (Effect::Gains, stage) if stage != Stage::Clean => net += 1,
+                    (Effect::Loses, Stage::Done) => net -= 1,
+                    _ => {}
+                }
+            }
+            if net > 0 {
+                *holders.entry((info.exclusive, info.line)).or_default() += 1;
+            }
+        }
+        for ((exclusive, line), count) in holders {
+            let exclusive = &graph.plan().exclusive[exclusive as usize];
+            let line = line.map_or("", |line| graph.line_name(line));
+            let role = &exclusive.role.value;
+            keep!(count <= exclusive.at_most, "I9: {count} sites may hold `{role}` of `{line}`");
+        }
+        Ok(())
+    }
+
+    /// Persons' holds end by a release, and by nothing else.
+    fn judge_holds(&self, before: &Run, record: &Record, after: &Run) -> Kept {
+        if let Event::Requested(_, request) = &record.event {
+            if matches!(request, Request::Release { .. } | Request::Abort { .. }) {
+                return Ok(());
+            }
+            if matches!(request, Request::Hold { .. } | Request::Interrupt) {
+                let more = after.holds().len() > before.holds().len();
+                keep!(more, "I6: a person's hold does not hold");
+            }
+        }
+        for hold in before.holds() {
+            let persons = matches!(hold.cause, HoldCause::Person { .. });
+            let stays = !persons || after.holds().contains(hold);
+            keep!(stays, "I6: a person's hold has ended, and nobody released it");
+        }
+        Ok(())
+    }
+
+    /// Up in the world are never fewer than were proved, as long as the plan is the whole one.
+    fn judge_floors(&self, graph: &Graph, world: &Reality, whole: bool) -> Kept {
+        if !whole || !world.lied.is_empty() {
+            return Ok(());
+        }
+        for (service, least) in graph.services().iter().zip(&self.proved) {
+            let up = |it: &&ProviderId| self.is_up(graph, world, **it);
+            let up = service.providers.iter().filter(up).count();
+            let name = &service.name;
+            keep!(up >= *least, "I8: {up} of {name} are up, and at least {least} were proved");
+        }
+        Ok(())
     }
 
     /// What must be so in the world, whatever the journal says.
@@ -435,6 +511,27 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// What goes out, or comes back, leaves a plan that is proved.
+fn judge_out(before: &Run, after: &Run) -> Kept {
+    let graph = after.graph();
+    let changed = graph.steps().any(|step| before.is_out(step) != after.is_out(step));
+    if changed && let Err(faults) = proof::prove_without(graph, &|step| after.is_out(step)) {
+        let why = faults.into_iter().next().map(|fault| fault.what).unwrap_or_default();
+        keep!(false, "I20: the plan without what is out is not proved: {why}");
+    }
+    Ok(())
+}
+
+/// The least that are up of every service, over all states of the whole plan.
+fn least_up(graph: &Graph) -> Vec<usize> {
+    let bounds = proof::prove(graph).map(|proof| proof.bounds).unwrap_or_default();
+    let least = |name: &str| {
+        let bound = bounds.iter().find(|it| it.name == name && it.sense == Sense::AtLeast);
+        bound.map_or(0, |bound| bound.reached as usize)
+    };
+    graph.services().iter().map(|service| least(&service.name)).collect()
 }
 
 /// Asked twice it answers twice the same; what goes the wrong way is told to stop; all starts

@@ -279,7 +279,7 @@ impl Play<'_> {
             if let Err(why) = run.apply(record) {
                 keep!(false, "I14: record {} was taken in live only: {}", record.seq, why.0);
             }
-            oracle.fold(&before, record, &run);
+            oracle.fold(&before, record, &run)?;
         }
         (self.run, self.oracle) = (run, oracle);
         Ok(())

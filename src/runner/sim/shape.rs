@@ -44,6 +44,7 @@ pub(super) struct Shape {
     needs: Vec<Set>,
     dependents: Vec<Set>,
     touching: Vec<Vec<(StepId, Effect)>>,
+    role_effects: Vec<Vec<(StepId, Effect)>>,
     gates: Vec<StepId>,
     /// The dearest questions are asked after every so many records of a large plan.
     pub(super) stride: u64,
@@ -71,9 +72,15 @@ impl Shape {
                 touching[provider.index()].push((step, *effect));
             }
         }
+        let mut role_effects = vec![Vec::new(); graph.roles().len()];
+        for step in graph.steps() {
+            for (role, effect) in graph.role_effects(step) {
+                role_effects[role.0 as usize].push((step, *effect));
+            }
+        }
         let is_gate = |step: &StepId| matches!(graph.def(*step).work, Work::Ask(_));
         let gates = graph.steps().filter(is_gate).collect();
-        Self { needs, dependents, touching, gates, stride: 1 + len as u64 / 16 }
+        Self { needs, dependents, touching, role_effects, gates, stride: 1 + len as u64 / 16 }
     }
 
     /// Directly or through others.
@@ -88,6 +95,11 @@ impl Shape {
 
     pub(super) fn touching(&self, provider: ProviderId) -> &[(StepId, Effect)] {
         &self.touching[provider.index()]
+    }
+
+    /// By role, in the order of the graph.
+    pub(super) fn role_effects(&self) -> &[Vec<(StepId, Effect)>] {
+        &self.role_effects
     }
 
     pub(super) fn gates(&self) -> &[StepId] {
