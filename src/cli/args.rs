@@ -155,6 +155,12 @@ pub struct Simulate {
     /// How many runs
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub runs: u64,
+    /// Where the shortest story of a broken run is kept, to be told again
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
+    /// Tell a kept story instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "keep"])]
+    pub story: Option<PathBuf>,
 }
 
 /// What every command that runs a plan takes.

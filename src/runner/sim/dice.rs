@@ -46,7 +46,7 @@ impl<'a> Dice<'a> {
 
     /// One of so many possibilities, from 0.
     pub fn roll(&mut self, sides: usize) -> usize {
-usize::from(self.word()) % sides.max(1)
+        usize::from(self.word()) % sides.max(1)
     }
 
     /// Whether the last of so many possibilities is chosen.

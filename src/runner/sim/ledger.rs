@@ -71,6 +71,13 @@ impl Ledger {
         self.stages[step.index()]
     }
 
+    pub(super) fn doubts(&self) -> usize {
+        self.stages.iter().filter(|stage| **stage == Stage::Doubt).count()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.opened
+    }
 
     /// Whether what the records say allows this start.
     pub(super) fn judge_start(&self, graph: &Graph, job: Job) -> Kept {

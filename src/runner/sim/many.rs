@@ -3,6 +3,7 @@
 //!
 //! Not known here: what a run is.
 
+use super::table::Table;
 use super::{Broken, Mutant, Simulation, Tally, Told, plans};
 use crate::graph::Graph;
 use ring::digest;
@@ -29,6 +30,8 @@ pub struct Summary {
     pub records: u64,
     /// How often what happened.
     pub met: Tally,
+    /// What struck when, and what came of it.
+    pub table: Table,
     /// Hex digest over the newest hash of every journal, in the order of the seeds.
     pub digest: String,
     /// The first seed that broke an invariant.
@@ -121,6 +124,7 @@ impl Summary {
     fn take(&mut self, told: Told) {
         self.runs += 1;
         self.records += told.records;
+        self.table.join(&told.table);
         for (what, often) in told.met {
             *self.met.entry(what).or_default() += often;
         }

@@ -21,6 +21,7 @@ mod heal;
 mod ledger;
 mod many;
 mod oracle;
+mod people;
 mod plans;
 mod play;
 mod reality;
@@ -29,13 +30,18 @@ mod shape;
 mod shrink;
 mod stage;
 mod swarm;
+mod table;
+mod tale;
 mod wish;
+mod world;
 
 pub use dice::Dice;
 pub use many::{Runs, Summary};
-pub use plans::plan;
 pub use oracle::{Kept, Oracle, Violation};
+pub use plans::plan;
 pub use reality::{Reality, Truth, acts, done, has_check, undoable};
+pub use table::{Phase, Reaction, Table};
+pub use tale::{Of, Tale};
 pub use wish::{cast, wish};
 
 use crate::event::Outcome;
@@ -97,6 +103,8 @@ pub struct Told {
     pub head: String,
     /// What happened.
     pub met: Tally,
+    /// What struck when, and what came of it.
+    pub table: Table,
 }
 
 /// Where an invariant broke.

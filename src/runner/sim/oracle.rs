@@ -82,6 +82,16 @@ impl Oracle {
         }
     }
 
+    /// How many steps are in doubt, by the records.
+    pub(super) fn doubts(&self) -> usize {
+        self.ledger.doubts()
+    }
+
+    /// Whether steps of the window may start, by the records.
+    pub(super) fn is_open(&self) -> bool {
+        self.ledger.is_open()
+    }
+
     /// Judges a record that the core took in; `before` is the run as it was.
     ///
     /// # Errors

@@ -9,17 +9,16 @@ use super::oracle::{Kept, Oracle, keep};
 use super::reality::{Reality, undoable};
 use super::stage::{Orders, Stage};
 use super::swarm::{Act, Swarm};
-use super::wish::{cast, wish};
-use super::{Mutant, Simulation, Tally, Told};
+use super::table::{Look, Phase, Table};
+use super::wish::cast;
+use super::{Simulation, Tally, Told};
 use crate::event::{
-    Answer, Ending, Event, Job, LineId, Outcome, Person, ProviderId, Record, Request, Seq, StepId,
-    Timer, Verdict, Way,
+    Ending, Event, Job, Outcome, Person, ProviderId, Record, Request, Seq, StepId, Way,
 };
 use crate::graph::Graph;
-use crate::run::{Command, Run};
-use crate::runner::inbox::{Answered, Asked, Letter, Signal};
+use crate::run::{Command, Goal, Run};
+use crate::runner::inbox::{Answered, Letter};
 use crate::runner::{Exit, Loop, Stop, Voice};
-use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,6 +26,9 @@ use tokio::sync::oneshot;
 
 /// Records since the last state kept for a crash, before the next is kept.
 const KEPT_EVERY: Seq = 40;
+
+/// Turns until the reaction to a fault is looked at.
+const REACTS_IN: u32 = 4;
 
 pub(super) struct Play<'s> {
     pub(super) sim: &'s Simulation,
@@ -55,11 +57,18 @@ pub(super) struct Play<'s> {
     /// Those that were told to end.
     pub(super) told: BTreeSet<Job>,
     /// Deeds ever begun, by the number of their record.
-    begun: BTreeMap<Job, Seq>,
+    pub(super) begun: BTreeMap<Job, Seq>,
     /// Attempts that are over, to be answered for once more.
-    over: Vec<Job>,
-    asked: Vec<oneshot::Receiver<Answered>>,
+    pub(super) over: Vec<Job>,
+    pub(super) asked: Vec<oneshot::Receiver<Answered>>,
     pub(super) met: Tally,
+    table: Table,
+    /// Faults whose reaction is not seen yet: how it stood then, and the turns left.
+    struck: Vec<(&'static str, Look, u32)>,
+    /// Attempts that never answer by themselves.
+    pub(super) hung: BTreeSet<Job>,
+    /// Runners that are gone.
+    pub(super) left: u32,
     /// Hash of the newest record, when the run has ended.
     pub(super) head: String,
     story: Option<Vec<String>>,
@@ -100,6 +109,10 @@ impl<'s> Play<'s> {
             over: Vec::new(),
             asked: Vec::new(),
             met: Tally::new(),
+            table: Table::default(),
+            struck: Vec::new(),
+            hung: BTreeSet::new(),
+            left: 0,
             head: String::new(),
             story: None,
             graph,
@@ -124,6 +137,45 @@ impl<'s> Play<'s> {
         *self.met.entry(what).or_default() += 1;
     }
 
+    /// A fault strikes.
+    pub(super) fn strike(&mut self, fault: &'static str) {
+        self.meet(fault);
+        self.struck.push((fault, self.look_at_run(), REACTS_IN));
+    }
+
+    fn look_at_run(&self) -> Look {
+        let run = &self.run;
+        let wanted_back = |step: &StepId| run.goal(*step) != Goal::Done || run.is_out(*step);
+        let back = self.graph.steps().filter(wanted_back).count();
+        let under_way = |step: StepId| run.goal(step) != Goal::Done && !run.is_out(step);
+        let (doubts, holds) = (self.oracle.doubts(), run.holds().len());
+        let phase = match () {
+            () if run.is_rolling_back() => Phase::Back,
+            () if self.graph.steps().any(under_way) => Phase::PartlyBack,
+            () if holds > 0 => Phase::Held,
+            () if doubts > 0 => Phase::InDoubt,
+            () if !self.oracle.is_open() => Phase::BeforeTheWindow,
+            () => Phase::Forward,
+        };
+        let ended = run.outcome().is_some();
+        Look { phase, ended, left: self.left, back, doubts, holds }
+    }
+
+    /// Looks what the faults of some turns ago, or all of them, have led to.
+    fn see_reactions(&mut self, all: bool) {
+        if self.struck.is_empty() {
+            return;
+        }
+        let now = self.look_at_run();
+        for (fault, then, turns) in std::mem::take(&mut self.struck) {
+            if all || turns == 0 || now.ended {
+                self.table.count(fault, then.phase, then.reaction(&now));
+            } else {
+                self.struck.push((fault, then, turns - 1));
+            }
+        }
+    }
+
     pub(super) fn turns(&self) -> usize {
         self.turns
     }
@@ -141,7 +193,7 @@ impl<'s> Play<'s> {
             Outcome::Stuck => "end: aborted",
         })
         .or_default() += 1;
-        Told { outcome, records: head, head: self.head, met }
+        Told { outcome, records: head, head: self.head, met, table: self.table }
     }
 
     /// The whole run: `turn` makes one turn after the other, then all faults heal.
@@ -151,8 +203,10 @@ impl<'s> Play<'s> {
         while self.run.outcome().is_none() {
             let Some(kept) = turn(self, count) else { break };
             kept?;
+            self.see_reactions(false);
             count += 1;
         }
+        self.see_reactions(true);
         self.heal()?;
         self.say(|| "the run has ended".to_owned());
         self.oracle.judge_end(&self.run, &self.world)?;
@@ -186,22 +240,10 @@ impl<'s> Play<'s> {
             Act::Look => self.look(),
             Act::Help => self.help(dice),
             Act::Answer => self.answer(dice),
-            Act::Wish => {
-                let who = dice.roll(self.people.len());
-                match wish(&self.graph, dice) {
-                    Some(what) => self.ask(who, what),
-                    None => Ok(()),
-                }
-            }
-            Act::Twice => {
-                let gates: Vec<StepId> = self.run.open_for_approval().collect();
-                let Some(step) = dice.pick(&gates) else { return Ok(()) };
-                self.meet("one person approves twice");
-                let approve = || Request::Approve { step, note: String::new() };
-                self.ask(0, approve())?;
-                self.ask(0, approve())
-            }
+            Act::Wish => self.wishes(dice),
+            Act::Twice => self.twice(dice),
             Act::Abort if dice.one_in(6) => {
+                self.strike("somebody aborts");
                 self.ask(0, Request::Abort { reason: "why not".into() })
             }
             Act::Abort => Ok(()),
@@ -217,10 +259,9 @@ impl<'s> Play<'s> {
             Act::Revocation => self.revocation(dice),
             Act::Intrude => self.intrude(dice),
             Act::CheckLies => self.check_lies(dice),
+            Act::Hangs => self.hangs(dice),
         }
     }
-
-    // ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
     /// Calls the loop, and judges all that it did.
     pub(super) fn call(
@@ -378,7 +419,7 @@ impl<'s> Play<'s> {
     }
 
     pub(super) fn post(&mut self, what: &'static str, letter: Letter) -> Kept {
-        self.meet(what);
+        self.strike(what);
         self.say(|| format!("      {what}"));
         self.send(letter);
         Ok(())
@@ -389,236 +430,6 @@ impl<'s> Play<'s> {
             // The loop holds the other end.
             drop(looping.to_inbox.send(letter));
         }
-    }
-
-    // ── the world ────────────────────────────────────────────────────────────────────────────────
-
-    fn end(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let jobs: Vec<Job> = self.jobs.keys().copied().collect();
-        let Some(job) = dice.pick(&jobs) else { return self.flow() };
-        let ending = if self.told.contains(&job) && dice.roll(4) > 0 {
-            self.world.end_stopped(job)
-        } else if self.swarm.fails(dice) {
-            self.meet("an attempt fails");
-            self.world.end_somehow(job, dice)
-        } else {
-            self.world.end_well(job)
-        };
-        self.ends(job, ending);
-        Ok(())
-    }
-
-    /// An attempt answers; the loop has yet to hear it.
-    pub(super) fn ends(&mut self, job: Job, ending: Ending) {
-        let Some(voice) = self.jobs.remove(&job) else { return };
-        let name = self.graph.name(job.step);
-        self.say(|| format!("      {:?} of `{name}`, attempt {}, answers", job.way, job.attempt));
-        self.told.remove(&job);
-        self.over.push(job);
-        voice.end(with_outputs(&self.graph, job, ending));
-    }
-
-    fn check_lies(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let checks: Vec<Job> =
-            self.jobs.keys().filter(|job| job.way == Way::Check).copied().collect();
-        if let Some(job) = dice.pick(&checks) {
-            self.meet("a check lies");
-            let ending = self.world.end_with_a_lie(job);
-            self.ends(job, ending);
-        }
-        Ok(())
-    }
-
-    fn timer(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let Some((timer, at)) = self.looping.as_ref().and_then(|it| it.wake) else {
-            return self.flow();
-        };
-        let early = matches!(timer, Timer::Closes | Timer::Floor(_));
-        if early && (self.swarm.quiet || !dice.one_in(4)) {
-            return Ok(());
-        }
-        self.now.fetch_max(at.as_second() + 1, Ordering::Relaxed);
-        self.due(timer)
-    }
-
-    /// A moment has come.
-    pub(super) fn due(&mut self, timer: Timer) -> Kept {
-        self.call(|looping| looping.append(Event::Due { timer, jumped: false }).map(drop))?;
-        self.pump()
-    }
-
-    /// The guard has looked at everything, and says what has changed.
-    pub(super) fn look(&mut self) -> Kept {
-        let as_of = self.run.seq();
-        for provider in providers(&self.graph) {
-            self.word(provider, as_of);
-        }
-        self.flow()
-    }
-
-    fn word(&mut self, provider: ProviderId, as_of: Seq) {
-        let verdict = self.world.verdict_of(provider);
-        self.send(Letter::Verdict { provider, verdict, as_of, why: String::new() });
-    }
-
-    fn late_word(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let all: Vec<ProviderId> = providers(&self.graph).collect();
-        let late = dice.roll(6) as Seq;
-        if let Some(provider) = dice.pick(&all) {
-            self.meet("a verdict comes late");
-            // Asked before what happened since: it may say what was so then, or is so now.
-            let verdict =
-                if dice.roll(2) == 0 { Verdict::Normal } else { self.world.verdict_of(provider) };
-            let verdict = if self.world.answers(provider) { Verdict::Normal } else { verdict };
-            let as_of = self.run.seq().saturating_sub(late);
-            self.send(Letter::Verdict { provider, verdict, as_of, why: String::new() });
-        }
-        Ok(())
-    }
-
-    fn breaks(&mut self, act: Act, dice: &mut Dice<'_>) -> Kept {
-        let all: Vec<ProviderId> = providers(&self.graph).collect();
-        let Some(provider) = dice.pick(&all) else { return Ok(()) };
-        let name = self.graph.providers()[provider.index()].name.clone();
-        let (what, wrong) = match act {
-            Act::Breaks => ("a provider breaks", &mut self.world.dead),
-            _ => ("a provider answers falsely", &mut self.world.lying),
-        };
-        let wrong = &mut wrong[provider.index()];
-        *wrong = !*wrong;
-        let now = *wrong;
-        if now {
-            self.meet(what);
-        }
-        self.say(|| format!("      `{name}`: {what}: {now}"));
-        let as_of = self.run.seq();
-        self.word(provider, as_of);
-        Ok(())
-    }
-
-    fn clock_jumps(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let by = [3_600, -3_600, 7_200, -60][dice.roll(4)];
-        self.now.fetch_add(by, Ordering::Relaxed);
-        self.meet("the clock jumps");
-        self.say(|| format!("      the clock jumps by {by} s"));
-        self.call(|looping| looping.asleep(SignedDuration::from_secs(by)))?;
-        self.pump()
-    }
-
-    fn revocation(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let lines = self.graph.line_count();
-        if lines == 0 {
-            return Ok(());
-        }
-        let line = LineId(u32::try_from(dice.roll(lines)).expect("BUG: ids are 32 bits"));
-        let (clear, as_of) = (dice.roll(2) == 1, self.run.seq());
-        self.post("a word of the emergency lane", Letter::Revocations { line, clear, as_of })
-    }
-
-    /// What cannot happen is not taken in: late and foreign ends, starts out of turn.
-    fn intrude(&mut self, dice: &mut Dice<'_>) -> Kept {
-        self.meet("a late answer");
-        let step =
-            StepId(u32::try_from(dice.roll(self.graph.len())).expect("BUG: ids are 32 bits"));
-        let job = Job { step, way: Way::Undo, attempt: 1_000_000 };
-        keep!(!self.is_taken(Event::Started(job)), "I3: attempts leave out numbers");
-        let ended = Event::Ended(job, Ending::Stopped);
-        keep!(!self.is_taken(ended), "I3: what never began has ended");
-        let Some(job) = dice.pick(&self.over) else { return Ok(()) };
-        // Answered, and not heard yet, it is running for the core.
-        let heard = !self.run.running().any(|it| it == job);
-        let late = heard && self.is_taken(Event::Ended(job, super::done()));
-        keep!(!late, "I3: a late answer is taken in: {job:?}");
-        keep!(!self.is_taken(Event::Started(job)), "I3: an attempt is started again: {job:?}");
-        if self.sim.mutant == Some(Mutant::LateAnswerTaken) {
-            let newer = self.jobs.keys().find(|it| it.step == job.step && it.way == job.way);
-            if let Some(newer) = newer.copied() {
-                self.send(Letter::Ended(newer, super::done()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the core would take an event in now.
-    fn is_taken(&self, event: Event) -> bool {
-        let at = self.records.last().map(|record| record.at).unwrap_or_default();
-        let record = Record { seq: self.run.seq() + 1, at, event };
-        self.run.clone().apply(&record).is_ok()
-    }
-
-    fn signal(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let signal = if dice.roll(2) == 0 { Signal::Interrupt } else { Signal::Terminate };
-        self.post("a signal", Letter::Signal(signal))
-    }
-
-    // ── people ───────────────────────────────────────────────────────────────────────────────────
-
-    pub(super) fn ask(&mut self, who: usize, what: Request) -> Kept {
-        let who = self.people[who].clone();
-        self.say(|| format!("      {} asks: {what:?}", who.login));
-        let (reply, answer) = oneshot::channel();
-        self.asked.push(answer);
-        self.send(Letter::Asked(Asked { who, what, reply }));
-        Ok(())
-    }
-
-    fn help(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let steps = self.run.open_for_approval().chain(self.by_hand());
-        let steps: Vec<StepId> = steps.collect();
-        let Some(step) = dice.pick(&steps) else { return self.flow() };
-        let from = dice.roll(self.people.len());
-        self.help_with(step, from);
-        Ok(())
-    }
-
-    /// Steps that people do, under way.
-    pub(super) fn by_hand(&self) -> impl Iterator<Item = StepId> {
-        self.run.running().filter(|job| self.run.is_manual(*job)).map(|job| job.step)
-    }
-
-    /// The first who may (counted from some person on) ends a step by hand, or approves a gate.
-    pub(super) fn help_with(&mut self, step: StepId, from: usize) -> bool {
-        for who in 0..self.people.len() {
-            let who = (who + from) % self.people.len();
-            let finish = Request::Finish { step, evidence: "seen".into() };
-            let approve = Request::Approve { step, note: String::new() };
-            for what in [finish, approve] {
-                if self.run.admit(&self.people[who], what.clone()).is_ok() {
-                    return self.ask(who, what).is_ok();
-                }
-            }
-        }
-        false
-    }
-
-    fn answer(&mut self, dice: &mut Dice<'_>) -> Kept {
-        let who = dice.roll(self.people.len());
-        let questions = self.run.questions();
-        if questions.is_empty() {
-            return if self.run.holds().is_empty() {
-                Ok(())
-            } else {
-                self.ask(who, Request::Release { hold: None })
-            };
-        }
-        let question = &questions[dice.roll(questions.len())];
-        let Some(answer) = dice.pick(&question.answers) else { return Ok(()) };
-        if self.world.is_honest(&self.run, question, answer) {
-            let question = question.id;
-            let answers = Request::Answer { question, answer, note: String::new() };
-            self.ask(who, answers.clone())?;
-            // Two people press Enter at the same time.
-            if dice.one_in(4) {
-                self.meet("two answer at once");
-                let other = if answer == Answer::Hold {
-                    answers
-                } else {
-                    Request::Answer { question, answer: Answer::Hold, note: String::new() }
-                };
-                self.ask(who, other)?;
-            }
-        }
-        Ok(())
     }
 
     /// What the core would have done now.
@@ -644,15 +455,4 @@ impl<'s> Play<'s> {
 
 pub(super) fn providers(graph: &Graph) -> impl Iterator<Item = ProviderId> + use<> {
     (0_u32..).take(graph.providers().len()).map(ProviderId)
-}
-
-/// A deed that is done has said all that the plan reads from it.
-fn with_outputs(graph: &Graph, job: Job, ending: Ending) -> Ending {
-    match ending {
-        Ending::Done(_) if job.way == Way::Do => {
-            let names = graph.def(job.step).outputs.iter().map(|it| it.name.clone());
-            Ending::Done(names.map(|name| (name, "1".to_owned())).collect())
-        }
-        other => other,
-    }
 }

@@ -106,8 +106,10 @@ impl Play<'_> {
     /// The process is gone, and all that was not durable with it.
     pub(super) fn die(&mut self) {
         self.looping = None;
+        self.left += 1;
         self.jobs.clear();
         self.told.clear();
+        self.hung.clear();
     }
 
     /// The process dies, and perhaps the machine.
@@ -117,7 +119,7 @@ impl Play<'_> {
         {
             looping.log.write(&mut self.disk, &self.graph, 1 + dice.roll(6));
         }
-        self.meet("a crash");
+        self.strike("a crash");
         self.fall(dice);
         Ok(())
     }
@@ -143,7 +145,7 @@ impl Play<'_> {
         }
         let before = self.disk.bytes.len();
         looping.log.write(&mut self.disk, &self.graph, usize::MAX);
-        self.meet("the disk fails");
+        self.strike("the disk fails");
         self.say(|| "      the disk fails: a sync, or for want of room".to_owned());
         let short = dice.roll(2) == 1;
         match self.sim.mutant {
@@ -194,7 +196,7 @@ impl Play<'_> {
         let byte = self.disk.bytes[end - 1 - at.min(end - 1)];
         let place = end - 1 - at.min(end - 1);
         self.disk.bytes[place] = byte ^ 1;
-        self.meet("old damage");
+        self.strike("old damage");
         let damaged = self.scan()?;
         if self.sim.mutant == Some(Mutant::OldDamageCut) {
             return Ok(());
@@ -218,7 +220,7 @@ impl Play<'_> {
             return Ok(());
         }
         let mut old = self.looping.take().expect("BUG: just seen");
-        self.meet("a dead runner writes on");
+        self.strike("a dead runner writes on");
         for job in self.jobs.keys().copied().collect::<Vec<_>>() {
             self.world.abandon(job, dice);
         }

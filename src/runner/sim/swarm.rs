@@ -56,6 +56,8 @@ pub(super) enum Act {
     Intrude,
     /// A check says what is not so.
     CheckLies,
+    /// An attempt under way never answers by itself.
+    Hangs,
 }
 
 /// Acts that every run has, with their weights.
@@ -71,7 +73,7 @@ const ORDINARY: [(Act, u32); 8] = [
 ];
 
 /// Faults, each in half of the runs.
-const FAULTS: [(Act, u32); 16] = [
+const FAULTS: [(Act, u32); 17] = [
     (Act::Wish, 3),
     (Act::Twice, 3),
     (Act::Abort, 1),
@@ -88,6 +90,7 @@ const FAULTS: [(Act, u32); 16] = [
     (Act::Revocation, 1),
     (Act::Intrude, 1),
     (Act::CheckLies, 4),
+    (Act::Hangs, 1),
 ];
 
 /// What may happen in a run.
