@@ -5,6 +5,7 @@
 mod back;
 mod cost;
 mod every;
+mod mutants;
 mod people;
 mod present;
 mod proved;

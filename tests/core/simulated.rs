@@ -1,12 +1,13 @@
 //! The simulator itself: the day's plan and random small ones keep every invariant, a seed is a run,
-//! and what is put in by hand around the core is found, by a short story.
+//! what is put in by hand around the core is found, by a short story, and stories that were kept are
+//! told again.
 //!
 //! `CORE_RUNS` asks for more runs.
 
-use crate::world::graph;
 use cutover::graph::Graph;
-use cutover::runner::sim::{Dice, Mutant, Simulation, Tally};
-use std::path::Path;
+use cutover::runner::sim::{Mutant, Of, Phase, Reaction, Runs, Simulation, Summary, Tale};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 /// What must have happened in some runs of the day, else they prove little.
@@ -41,58 +42,95 @@ fn runs(default: u64) -> u64 {
     std::env::var("CORE_RUNS").ok().and_then(|it| it.parse().ok()).unwrap_or(default)
 }
 
-fn day() -> Simulation {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/2019-04-06.yaml");
-    let text = std::fs::read_to_string(&path).expect("the day's plan");
-    let loaded = cutover::load::load(&path, &text, None).unwrap_or_else(|it| panic!("{it:#?}"));
-    Simulation::new(loaded.graph)
+/// Faults that must have struck a run on its way, and what one of them must have led to.
+const STRUCK: [(&str, Reaction); 14] = [
+    ("a crash", Reaction::Leaves),
+    ("a dead runner writes on", Reaction::Leaves),
+    ("a provider answers falsely", Reaction::Holds),
+    ("a provider breaks", Reaction::Holds),
+    ("a signal", Reaction::Leaves),
+    ("an attempt fails", Reaction::TurnsBack),
+    ("an attempt fails", Reaction::Holds),
+    ("an attempt hangs", Reaction::GoesOn),
+    ("guard silent", Reaction::Holds),
+    ("somebody aborts", Reaction::Ends),
+    ("somebody holds", Reaction::Holds),
+    ("somebody wants all back", Reaction::TurnsBack),
+    ("the clock jumps", Reaction::GoesOn),
+    ("the disk fails", Reaction::Leaves),
+];
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A random plan that is proved.
-fn small(number: u64) -> Option<Arc<Graph>> {
-    let mut dice = Dice::seeded(number);
-    let choices: Vec<u16> = (0..120).map(|_| dice.roll(65_535) as u16).collect();
-    graph(&choices)
+fn plan(path: &str) -> Arc<Graph> {
+    let path = file(path);
+    let text = std::fs::read_to_string(&path).expect("a plan");
+    let loaded = cutover::load::load(&path, &text, None).unwrap_or_else(|it| panic!("{it:#?}"));
+    loaded.graph
+}
+
+fn day() -> Runs {
+    Runs::of(plan("plans/2019-04-06.yaml"))
 }
 
 #[track_caller]
-fn keeps(simulation: &Simulation, first: u64, runs: u64) -> Tally {
-    let summary = simulation.runs(first, runs, 2);
-    if let Some(broken) = summary.broken {
-        let short = simulation.shrink(&broken);
+fn keeps(runs: &Runs, first: u64, count: u64) -> Summary {
+    let summary = runs.make(first, count, 2);
+    if let Some(broken) = &summary.broken {
+        let simulation = runs.simulation(broken.seed);
+        let short = simulation.shrink(broken);
         let (story, violation) = simulation.tell(&short.story);
         let story = story.join("\n");
         panic!("seed {} breaks {}\n{story}\n{violation:?}", broken.seed, broken.violation);
     }
-    summary.met
+    summary
 }
 
 #[test]
 fn runs_of_small_plans_keep_every_invariant_and_end() {
-    let mut met = Tally::new();
-    for number in 0..runs(500) {
-        let Some(graph) = small(number) else { continue };
-        for (what, often) in keeps(&Simulation::new(graph), number * 7, 2) {
-            *met.entry(what).or_default() += often;
-        }
-    }
-    let rare: Vec<_> =
-        MET.iter().filter(|it| met.get(**it).is_none_or(|often| *often < 2)).collect();
+    let summary = keeps(&Runs::small(), 1, runs(1000));
+    let met = &summary.met;
+    let rare: Vec<_> = MET.iter().filter(|it| met.get(**it).is_none_or(|it| *it < 2)).collect();
     assert!(rare.is_empty(), "hardly met: {rare:?} of {met:#?}");
+    let table = &summary.table;
+    for (fault, reaction) in STRUCK {
+        assert!(table.met(fault, Phase::Forward) > 0, "{fault} struck nobody\n{table}");
+        assert!(table.led_to(fault, reaction) > 0, "{fault} never led to {reaction:?}\n{table}");
+    }
+    for phase in Phase::ALL {
+        assert!(table.met("a crash", phase) > 0, "no crash {phase:?}\n{table}");
+    }
+    assert!(table.hit() >= 250, "{} cells only\n{table}", table.hit());
 }
 
 #[test]
 fn runs_of_the_day_keep_every_invariant_and_end() {
-    let met = keeps(&day(), 1, runs(16));
+    let met = keeps(&day(), 1, runs(16)).met;
     assert!(met["a crash"] > 0, "{met:#?}");
 }
 
 #[test]
 fn a_seed_is_a_run_in_however_many_threads() {
     let day = day();
-    let (one, two) = (day.runs(5, 4, 1), day.runs(5, 4, 2));
-    assert_eq!((one.digest, one.met), (two.digest, two.met));
-    assert_ne!(day.runs(9, 4, 1).digest, day.runs(5, 4, 1).digest);
+    let (one, two) = (day.make(5, 4, 1), day.make(5, 4, 2));
+    assert_eq!((one.digest, one.met, one.table), (two.digest, two.met, two.table));
+    assert_ne!(day.make(9, 4, 1).digest, day.make(5, 4, 1).digest);
+}
+
+#[test]
+fn what_is_printed_for_a_seed_is_the_same_to_the_byte() {
+    let say = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
+        command.args(["simulate", "plans/2019-04-06.yaml", "--seed", "7", "--runs", "3"]);
+        let said = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("it runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).expect("text")
+    };
+    let first = say();
+    assert_eq!(first, say());
+    assert!(first.contains("every invariant was kept"), "{first}");
 }
 
 /// Reliability.md section 6: each is found within ten thousand runs of small plans.
@@ -109,13 +147,10 @@ fn what_is_put_in_around_the_core_is_found_and_told_shortly() {
         EpochUnchecked,
     ];
     for mutant in all {
-        let found = (0..10_000).filter_map(|number| small(number).map(|graph| (number, graph)));
-        let broken = found.into_iter().find_map(|(number, graph)| {
-            let simulation = Simulation::new(graph).with(mutant);
-            let broken = simulation.run(number * 7).err()?;
-            Some((simulation, broken))
-        });
-        let Some((simulation, broken)) = broken else { panic!("{mutant:?} is not found") };
+        let runs = Runs::small().with(mutant);
+        let broken = runs.make(1, 10_000, 2).broken;
+        let broken = broken.unwrap_or_else(|| panic!("{mutant:?} is not found"));
+        let simulation = runs.simulation(broken.seed);
         let short = simulation.shrink(&broken);
         assert!(
             simulation.tell(&short.story).1.is_some(),
@@ -124,4 +159,27 @@ fn what_is_put_in_around_the_core_is_found_and_told_shortly() {
         let turns = short.story.turns.len();
         assert!(turns <= 20, "{mutant:?}: {turns} turns are no short story");
     }
+}
+
+/// What once broke an invariant (or breaks it with a fault put in) keeps all of them now.
+#[test]
+fn stories_that_were_kept_are_told_again_and_break_nothing() {
+    let kept = std::fs::read_dir(file("tests/seeds")).expect("kept stories");
+    let mut count = 0;
+    for entry in kept {
+        let path = entry.expect("a story").path();
+        let text = std::fs::read_to_string(&path).expect("a story");
+        let tale: Tale = text.parse().unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+        let simulation = match &tale.of {
+            Of::Small(seed) => Runs::small().simulation(*seed).into_owned(),
+            Of::File(name) => Simulation::new(plan(name)),
+        };
+        let (lines, violation) = simulation.tell(&tale.story);
+        assert_eq!(violation, None, "{}\n{}", path.display(), lines.join("\n"));
+        assert!(lines.len() > 4, "{}: nothing happens", path.display());
+        let shown = tale.to_string();
+        assert_eq!(shown.parse(), Ok(tale), "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 17, "{count} stories are kept");
 }

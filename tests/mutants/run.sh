@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Puts each fault of the list into the core by hand, one after the other, and looks whether the
-# simulator finds it within ten thousand runs (5,000 small plans, two runs each).
-# Those around the core (1 to 5, 12, 14) are a test of their own: `core simulated::what_is_put_in`.
+# Puts each of the 18 faults of reliability.md section 6 in by hand, one after the other, and looks
+# whether the simulator finds it within ten thousand runs of random small plans.
 #
 #   tests/mutants/run.sh [NUMBER]...
 #
-# One build serves all: the patch reads the number from the environment.
+# One build serves all: the patch reads from the environment which fault is there. 2, 3, 4 and a part
+# of 14 are faults of the journal's writer, which is a simulated one in a simulated run; the others are
+# put into the core, the loop and the chain. Stories that find them are left in $STORIES, if set.
 set -euo pipefail
 root=$(git rev-parse --show-toplevel)
 copy=$(mktemp -d)
@@ -14,18 +15,21 @@ git -C "$root" worktree add --quiet --detach "$copy" HEAD
 cd "$copy"
 git apply tests/mutants/core.patch
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$copy/target}
-cargo test --locked --quiet --test core --no-run
+cargo build --release --locked --quiet --bin cutover
+cutover=$CARGO_TARGET_DIR/release/cutover
 survivors=()
-for mutant in "${@:-6 7 8 9 10 11 13 15 16 17 18}"; do
-    for number in $mutant; do
-        log=$copy/mutant-$number.log
-        if CUTOVER_MUTANT=$number CORE_RUNS=5000 cargo test --locked --quiet --test core \
-            simulated::runs_of_small >"$log" 2>&1; then
-            echo "$number survives"
-            survivors+=("$number")
-        else
-            echo "$number is found: $(grep -m1 -oE 'seed [0-9]+ breaks .*' "$log" || tail -n 3 "$log")"
-        fi
-    done
+for number in ${*:-$(seq 0 18)}; do
+    keep=()
+    [ -n "${STORIES:-}" ] && keep=(--keep "$STORIES/mutant-$(printf %02d "$number").story")
+    said=$(CUTOVER_MUTANT=$number "$cutover" simulate --runs 10000 "${keep[@]}" 2>/dev/null || true)
+    if [ "$number" = 0 ]; then
+        # Without a fault nothing is found, else what is found below proves nothing.
+        grep -q '^every invariant was kept' <<<"$said" || { echo "0: without a fault it fails"; exit 1; }
+    elif found=$(grep -m1 -E '^seed [0-9]+ breaks' <<<"$said"); then
+        echo "$number is found: $found"
+    else
+        echo "$number survives"
+        survivors+=("$number")
+    fi
 done
 [ ${#survivors[@]} -eq 0 ]

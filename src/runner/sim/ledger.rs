@@ -12,7 +12,7 @@ use crate::event::{Answer, Ending, Event, Job, Record, Request, StepId, Timer, W
 use crate::failure::FailureKind;
 use crate::graph::Graph;
 use crate::plan::{Phase, Work};
-use crate::run::{Run, Status};
+use crate::run::{Goal, Run, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a step stands, by the records.
@@ -211,7 +211,6 @@ impl Ledger {
         match (*stage, answer) {
             (Stage::Doubt, Answer::Done) => *stage = Stage::Done,
             (Stage::Doubt, Answer::NotDone) => *stage = Stage::Half,
-            (Stage::Doubt, Answer::Retry) if !check => *stage = Stage::Half,
             (Stage::Half, Answer::Done) if check => {
                 self.claimed.insert(step);
             }
@@ -245,6 +244,15 @@ impl Ledger {
                     );
                 }
                 self.stages[step.index()] = Stage::Clean;
+                continue;
+            }
+            if let Stage::Running(job) = mine
+                && after.is_manual(job)
+                && claim == Status::Partial
+                && after.goal(step) != Goal::Done
+            {
+                // Nobody has to be told to end: people are not waited for any more.
+                self.stages[step.index()] = Stage::Half;
                 continue;
             }
             let gate = matches!(graph.def(step).work, Work::Ask(_));

@@ -259,17 +259,7 @@ impl Oracle {
             let (verdict, as_of) = &self.verdicts[it.index()];
             (*as_of >= self.last_event[it.index()]).then_some(verdict)
         };
-        let sent_to = |it: ProviderId| {
-            let mut net = i32::from(graph.providers()[it.index()].serving_at_start);
-            for (step, effect) in self.shape.touching(it) {
-                match effect {
-                    Effect::Loses if self.ledger.stage(*step) != Stage::Clean => net -= 1,
-                    Effect::Gains if self.ledger.stage(*step) == Stage::Done => net += 1,
-                    _ => {}
-                }
-            }
-            net > 0
-        };
+        let sent_to = |it: ProviderId| self.is_sent_to(graph, it);
         let taken: Vec<ProviderId> = mine
             .iter()
             .filter(|(provider, effect)| {
@@ -303,6 +293,30 @@ impl Oracle {
                 job.way,
                 service.name
             );
+        }
+        Ok(())
+    }
+
+    /// Whether clients are sent to a provider, by the records: `loses` counts from the begin, `gains`
+    /// from the end.
+    fn is_sent_to(&self, graph: &Graph, provider: ProviderId) -> bool {
+        let mut net = i32::from(graph.providers()[provider.index()].serving_at_start);
+        for (step, effect) in self.shape.touching(provider) {
+            match effect {
+                Effect::Loses if self.ledger.stage(*step) != Stage::Clean => net -= 1,
+                Effect::Gains if self.ledger.stage(*step) == Stage::Done => net += 1,
+                _ => {}
+            }
+        }
+        net > 0
+    }
+
+    /// Who is called up is up by the records: floor, guard and emergency lane go by it.
+    fn judge_providers(&self, run: &Run) -> Kept {
+        let graph = run.graph();
+        for (provider, info) in (0..).map(ProviderId).zip(graph.providers()) {
+            let (claim, so) = (run.is_sent_to(provider), self.is_sent_to(graph, provider));
+            keep!(claim == so, "I8: `{}` is called up {claim}, and it is {so}", info.name);
         }
         Ok(())
     }
@@ -354,6 +368,7 @@ impl Oracle {
             self.judge_goals(run)?;
         }
         self.judge_roles(graph)?;
+        self.judge_providers(run)?;
         self.judge_floors(graph, world, whole)?;
         self.judge_world(graph, world)
     }

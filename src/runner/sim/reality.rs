@@ -108,7 +108,12 @@ impl Reality {
                 (self.truth(job.step), ending)
             }
         };
-        self.leave(job, truth);
+        if ending == Ending::Withdrawn {
+            // Nothing was begun: what the run was told before stays as true as it was.
+            self.jobs.remove(&job.step);
+        } else {
+            self.leave(job, truth);
+        }
         ending
     }
 

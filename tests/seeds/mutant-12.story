@@ -1,0 +1,9 @@
+# I3: what never began has ended
+plan small 820
+setup 0 11275 0 49911 41661 0 0 0 0 5581 3283 54353 0 3981 0 26221 0 52135 0 0 0 0 0 0
+turn 0
+turn 43774
+turn 0
+turn 41057 24655 44320 0 0 36917
+turn
+turn 45900 0
