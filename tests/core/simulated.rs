@@ -99,7 +99,10 @@ fn runs_of_small_plans_keep_every_invariant_and_end() {
         assert!(table.met(fault, Phase::Forward) > 0, "{fault} struck nobody\n{table}");
         assert!(table.led_to(fault, reaction) > 0, "{fault} never led to {reaction:?}\n{table}");
     }
-    for phase in Phase::ALL {
+    // In so few runs hardly any is struck in doubt, or on its way back in part.
+    let rare = [Phase::InDoubt, Phase::PartlyBack];
+    let many = summary.runs >= 20_000;
+    for phase in Phase::ALL.into_iter().filter(|it| many || !rare.contains(it)) {
         assert!(table.met("a crash", phase) > 0, "no crash {phase:?}\n{table}");
     }
     assert!(table.hit() >= 250, "{} cells only\n{table}", table.hit());
