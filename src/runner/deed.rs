@@ -60,7 +60,8 @@ pub(super) fn prepare(run: &Run, job: Job) -> Result<Prepared, String> {
     let outputs = |step: StepId| -> Option<&Outputs> { run.outputs(step) };
     let action = fill(action, &mut |template| graph.fill(job.step, template, &outputs))?;
     let ask = ask_of(graph, job);
-    let outputs = if job.way == Way::Do { def.outputs.clone() } else { Vec::new() };
+    // A check that finds the step done stands in for its end, outputs and all.
+    let outputs = if job.way == Way::Undo { Vec::new() } else { def.outputs.clone() };
     let timeout = def.timeout.and_then(|timeout| Duration::try_from(timeout).ok());
     Ok(Prepared::Deed(Deed { action, ask, timeout, outputs }))
 }

@@ -6,6 +6,7 @@
 
 mod leftover;
 mod output;
+mod promised;
 
 pub use leftover::{Leftover, settle_leftovers};
 
@@ -122,7 +123,10 @@ async fn act(
     let ran =
         execute(command, until, context).await.map_err(|failure| unable(deed.ask, failure))?;
     match deed.ask {
-        Ask::Check => ran.as_check(name, until),
+        Ask::Check => {
+            ran.as_check(name, until)?;
+            Ok(promised::after_check(&patterns, &ran.stdout.text(), &context.attempt_dir))
+        }
         Ask::Perform | Ask::IsDone => {
             ran.as_deed(name, until)?;
             catch(&patterns, &ran.stdout.text())
