@@ -182,6 +182,9 @@ pub struct Running {
     /// Stay when a person is needed, instead of exiting with 4
     #[arg(long)]
     pub wait: bool,
+    /// The ed25519 key that signs the journals when the run closes, PKCS#8 in PEM or DER; mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub seal_key: Option<PathBuf>,
 }
 
 /// `run`
@@ -280,6 +283,9 @@ pub struct Resume {
     /// Exit with 5 instead of waiting for a phase or a `not_before`
     #[arg(long)]
     pub exit_between: bool,
+    /// The ed25519 key that signs the journals when the run closes, PKCS#8 in PEM or DER; mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub seal_key: Option<PathBuf>,
 }
 
 /// `status`
@@ -476,11 +482,23 @@ pub enum Journal {
         #[arg(long)]
         json: bool,
     },
-    /// Prove that no record was changed, lost or added; never cuts
+    /// Prove that no record was changed, lost or added; never cuts; judges the seal, offline
     Verify {
         /// Which run
         #[command(flatten)]
         target: Target,
+        /// The public ed25519 key that must have sealed it: a PEM or DER file, or 64 hex digits
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Seal a closed run that has no signed seal
+    Seal {
+        /// Which run
+        #[command(flatten)]
+        target: Target,
+        /// The ed25519 key to sign with, PKCS#8 in PEM or DER; mode 0600
+        #[arg(long, value_name = "FILE")]
+        seal_key: Option<PathBuf>,
     },
 }
 

@@ -1,4 +1,4 @@
-//! `cutover journal show|verify`.
+//! `cutover journal show|verify|seal`.
 
 use super::args::Journal;
 use super::exit::Exit;
@@ -47,13 +47,18 @@ pub(super) fn main(args: &Journal) -> Result<Exit, Problem> {
             }
             Ok(Exit::Done)
         }
-        Journal::Verify { target } => {
+        Journal::Seal { target, seal_key } => {
+            super::seal::main(&target.dir()?, seal_key.as_deref())
+        }
+        Journal::Verify { target, key } => {
             let dir = target.dir()?;
             let run = replay::verify(&dir)?;
             let lane = lane::file::verify(&dir)?;
-            // Both are looked at before anything is said: a flaw in one does not hide the other.
+            let seal = super::seal::judge(&dir, &run, lane.as_ref(), key.as_deref());
+            // All are looked at before anything is said: a flaw in one does not hide another. The
+            // seal of a damaged journal does not hold: the damage says more.
             let said: Vec<Result<String, Problem>> =
-                std::iter::once(run).chain(lane).map(judged).collect();
+                std::iter::once(run).chain(lane).map(judged).chain([seal]).collect();
             for line in said.iter().flatten() {
                 out(&format!("{line}\n"));
             }

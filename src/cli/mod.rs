@@ -8,6 +8,7 @@ pub mod exit;
 pub mod fan;
 mod graph;
 mod guard;
+mod harden;
 mod init;
 mod journal;
 #[cfg(feature = "lab")]
@@ -25,6 +26,7 @@ mod revoke;
 mod run;
 mod schema;
 mod screen;
+mod seal;
 mod simulate;
 mod status;
 mod target;
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
     if let Command::Lab(args::Lab::Tool { words }) = &cli.command {
         return lab::tool(words);
     }
+    harden::harden();
     log();
     match command(cli.command) {
         Ok(exit) => exit.into(),
@@ -140,8 +143,16 @@ pub(crate) fn err(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// The runtime of a command that needs one.
+/// Files that a runtime has open before it does anything, and some to begin with.
+const FILES: usize = 24;
+
+/// The runtime of a command that needs one. It would panic where no file can be opened any more.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    let room = (0..FILES).map(|_| std::fs::File::open("/dev/null"));
+    if let Err(error) = room.collect::<Result<Vec<_>, _>>().map(drop) {
+        return Err(Problem::wrong(format!("{FILES} files more cannot be opened here: {error}"))
+            .hint("`ulimit -n` says how many may be; a run takes some for each step at once"));
+    }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -9,6 +9,7 @@ use super::run::{directory, finish, header, shift};
 use crate::estate::Estate;
 use crate::event::Options;
 use crate::journal::rundir::RunDir;
+use crate::journal::seal::Signer;
 use crate::lab;
 use crate::runner::clock::Clock;
 use crate::runner::rehearsal::{self, Script};
@@ -24,6 +25,7 @@ pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
     let Some(plan) = args.plan.clone() else {
         return Err(Problem::wrong("a plan is wanted"));
     };
+    let signer = super::seal::signer(args.running.seal_key.as_deref())?;
     // A plan that is wrong by itself needs no lab to be refused.
     let first = load(&plan, args.estate.as_deref())?;
     super::err(&first.warnings);
@@ -67,16 +69,22 @@ pub(super) fn main(args: Rehearse) -> Result<Exit, Problem> {
             return Err(problem);
         }
     };
-    close(&dir, &end, args.settle, args.keep_lab, args.running.json)
+    close(&dir, &end, args.settle, args.keep_lab, args.running.json, signer.as_ref())
 }
 
 /// Goes on with a rehearsal whose runner died or was interrupted.
-pub(super) async fn go_on(runner: Runner, dir: &RunDir, args: &Resume) -> Result<Exit, Problem> {
+pub(super) async fn go_on(
+    runner: Runner,
+    dir: &RunDir,
+    args: &Resume,
+    signer: Option<Signer>,
+) -> Result<Exit, Problem> {
     let options = &runner.header().options;
     let script = Script { seed: options.seed, answer: !args.ask, revocations: options.revocations };
     let end = play(runner, dir, script, args.json).await?;
     let (dir, keep, json) = (dir.clone(), args.keep_lab, args.json);
-    tokio::task::spawn_blocking(move || close(&dir, &end, Duration::ZERO, keep, json))
+    let closing = move || close(&dir, &end, Duration::ZERO, keep, json, signer.as_ref());
+    tokio::task::spawn_blocking(closing)
         .await
         .map_err(|error| Problem::wrong(format!("closing the rehearsal: {error}")))?
 }
@@ -167,6 +175,7 @@ fn close(
     settle: Duration,
     keep_lab: bool,
     json: bool,
+    signer: Option<&Signer>,
 ) -> Result<Exit, Problem> {
     let closed = matches!(end.exit, runner::Exit::Closed(_));
     if dir.lab().exists() {
@@ -196,7 +205,7 @@ fn close(
             ));
         }
     }
-    finish(dir, end, json)
+    finish(dir, end, json, signer)
 }
 
 fn faults() -> String {

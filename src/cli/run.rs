@@ -7,6 +7,7 @@ use super::problem::Problem;
 use super::read::{Loaded, load};
 use super::target::RUNS;
 use crate::event::{Header, Options, Person};
+use crate::journal::seal::Signer;
 use crate::journal::{FORMAT, rundir::RunDir};
 use crate::runner::{self, StartOptions, clock::Clock};
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 pub(super) fn main(args: Run) -> Result<Exit, Problem> {
+    let signer = super::seal::signer(args.running.seal_key.as_deref())?;
     let loaded = load(&args.plan, args.estate.as_deref())?;
     super::err(&loaded.warnings);
     if let Some(lock) = &args.locked {
@@ -36,7 +38,7 @@ pub(super) fn main(args: Run) -> Result<Exit, Problem> {
     let header = header(&loaded, &dir, by, options);
     super::out(&format!("{}\n", dir.path().display()));
     if args.detach {
-        return detach(&loaded, &dir, header);
+        return detach(&loaded, &dir, header, args.running.seal_key.as_deref());
     }
     runtime.block_on(async {
         let runner = runner::start(StartOptions {
@@ -49,7 +51,7 @@ pub(super) fn main(args: Run) -> Result<Exit, Problem> {
             signals: true,
         })?;
         let end = drive(runner, &dir, args.running.json).await?;
-        finish(&dir, &end, args.running.json)
+        finish(&dir, &end, args.running.json, signer.as_ref())
     })
 }
 
@@ -128,7 +130,12 @@ fn refuse_faults(loaded: &Loaded, options: &Options) -> Result<(), Problem> {
 }
 
 /// Leaves the run to a process of its own, which takes it up from the journal.
-fn detach(loaded: &Loaded, dir: &RunDir, header: Header) -> Result<Exit, Problem> {
+fn detach(
+    loaded: &Loaded,
+    dir: &RunDir,
+    header: Header,
+    seal_key: Option<&Path>,
+) -> Result<Exit, Problem> {
     use std::os::unix::process::CommandExt as _;
     let now = Clock::system().now();
     let (journal, _) = crate::journal::Journal::create(dir, &loaded.graph, header, now)?;
@@ -140,6 +147,8 @@ fn detach(loaded: &Loaded, dir: &RunDir, header: Header) -> Result<Exit, Problem
     let program = std::env::current_exe().map_err(failed)?;
     std::process::Command::new(program)
         .args(["resume", "--wait"])
+        .args(seal_key.map(|_| "--seal-key"))
+        .args(seal_key)
         .arg(dir.path())
         .stdin(std::process::Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
@@ -152,7 +161,15 @@ fn detach(loaded: &Loaded, dir: &RunDir, header: Header) -> Result<Exit, Problem
 }
 
 /// Says how it ended, and answers with the exit code.
-pub(crate) fn finish(dir: &RunDir, end: &runner::RunnerEnd, json: bool) -> Result<Exit, Problem> {
+pub(crate) fn finish(
+    dir: &RunDir,
+    end: &runner::RunnerEnd,
+    json: bool,
+    signer: Option<&Signer>,
+) -> Result<Exit, Problem> {
+    if matches!(end.exit, runner::Exit::Closed(_)) {
+        super::seal::at_the_end(dir, signer);
+    }
     let summary = super::report::summary(dir)?;
     if json {
         super::out(&format!("{}\n", summary.json_line()));

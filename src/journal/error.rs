@@ -45,12 +45,14 @@ pub enum JournalError {
         /// The run directory.
         directory: PathBuf,
     },
-    /// The directory is a copy of one that is still there: both could be run.
+    /// The directory is a copy: both could be run.
     Copied {
         /// The run directory.
         directory: PathBuf,
         /// The one that it is a copy of.
         original: PathBuf,
+        /// Whether the original is still there.
+        is_there: bool,
     },
     /// The file is not what was written.
     Damaged {
@@ -143,11 +145,12 @@ impl fmt::Display for JournalError {
                 write!(out, "`{}` holds a run already", directory.display())
             }
             Self::Absent { directory } => write!(out, "`{}` holds no run", directory.display()),
-            Self::Copied { directory, original } => write!(
+            Self::Copied { directory, original, is_there } => write!(
                 out,
-                "`{}` is a copy of `{}`, which is still there: two runners could act on one estate",
+                "`{}` is a copy of `{}`, which is {}: two runners could act on one estate",
                 directory.display(),
-                original.display()
+                original.display(),
+                if *is_there { "still there" } else { "not there any more, or on another machine" }
             ),
             Self::Damaged { file, damage } => {
                 write!(

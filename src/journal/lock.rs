@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// or to record a request while nobody does.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The file is not read further.
+const LONGEST: usize = 1 << 16;
+
 /// Who holds a run, or held it last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -107,10 +110,14 @@ impl RunLock {
         self.holder.epoch = epoch;
         self.holder.journal = Some((metadata.dev(), metadata.ino()));
         let mut text = serde_json::to_vec(&self.holder).map_err(io::Error::other)?;
+        // Over what stands there, in one piece and never emptied before: neither a full disk nor a
+        // crash makes the file forget which journal it belongs to. JSON allows blanks behind it.
+        let before = usize::try_from(self.file.metadata()?.len()).unwrap_or(0);
+        text.resize(text.len().max(before.min(LONGEST) - usize::from(before > 0)), b' ');
         text.push(b'\n');
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.set_len(0)?;
         self.file.write_all(&text)?;
+        self.file.set_len(text.len() as u64)?;
         self.file.sync_data()
     }
 
@@ -120,7 +127,9 @@ impl RunLock {
     }
 }
 
-/// Refuses a run directory that is a copy while the original is still there: both could be run.
+/// Refuses a run directory that is a copy: another journal file at another place. Whether the
+/// original can still be run, here or on another machine, only a person knows. A directory that was
+/// moved holds the same file; one that was written anew in its place is the only one.
 ///
 /// # Errors
 /// [`JournalError::Copied`].
@@ -137,14 +146,13 @@ pub fn refuse_copy(
     if known == (metadata.dev(), metadata.ino()) || before.directory == here.directory {
         return Ok(());
     }
-    let original = RunDir::new(&before.directory).journal();
-    match fs::metadata(&original) {
-        Ok(metadata) if known == (metadata.dev(), metadata.ino()) => Err(JournalError::Copied {
-            directory: here.directory.clone(),
-            original: before.directory.clone(),
-        }),
-        _ => Ok(()),
-    }
+    let original = fs::metadata(RunDir::new(&before.directory).journal());
+    let is_there = original.is_ok_and(|metadata| known == (metadata.dev(), metadata.ino()));
+    Err(JournalError::Copied {
+        directory: here.directory.clone(),
+        original: before.directory.clone(),
+        is_there,
+    })
 }
 
 /// Who holds the run in `directory` now: none when nobody does.
@@ -167,7 +175,7 @@ pub fn holder(dir: &RunDir) -> io::Result<Option<Holder>> {
 fn read(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0)).ok()?;
-    file.take(1 << 16).read_to_string(&mut text).ok()?;
+    file.take(LONGEST as u64).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 

@@ -10,6 +10,7 @@ mod error;
 pub mod lock;
 pub mod replay;
 pub mod rundir;
+pub mod seal;
 pub mod store;
 
 pub use codec::FORMAT;
@@ -23,6 +24,8 @@ use jiff::Timestamp;
 use lock::RunLock;
 use replay::Replayed;
 use rundir::RunDir;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -123,12 +126,34 @@ impl Journal {
     /// Another runner has it, no run is there, the journal is damaged, is a copy, or was written for
     /// another graph.
     pub fn resume(dir: &RunDir, person: &str, at: Timestamp) -> Result<Resumed, JournalError> {
+        Self::reopen(dir, person, at, store::lay_ballast)
+    }
+
+    /// The same for what a person asks while no runner has the run: the room that is kept for a full
+    /// disk may be used up, and is not laid anew.
+    ///
+    /// # Errors
+    /// As [`Journal::resume`].
+    pub fn reopen_for_request(
+        dir: &RunDir,
+        person: &str,
+        at: Timestamp,
+    ) -> Result<Resumed, JournalError> {
+        Self::reopen(dir, person, at, |path| Ok(path.exists()))
+    }
+
+    fn reopen(
+        dir: &RunDir,
+        person: &str,
+        at: Timestamp,
+        reserve: fn(&Path) -> io::Result<bool>,
+    ) -> Result<Resumed, JournalError> {
         if !dir.journal().exists() {
             return Err(JournalError::Absent { directory: dir.path().into() });
         }
         let (lock, before) = RunLock::take(dir, person)?;
         let (mut replayed, cut) = replay::recover(dir)?;
-        let ballast = store::lay_ballast(&dir.ballast())
+        let ballast = reserve(&dir.ballast())
             .map_err(|error| JournalError::io("laying the journal's ballast".into(), error))?;
         if replayed.run.outcome().is_some() {
             return Ok(Resumed { journal: None, replayed, opened: None, cut });

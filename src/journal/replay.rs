@@ -16,6 +16,7 @@ use crate::history::History;
 use crate::plan::{self, Plan};
 use crate::run::Run;
 use crate::text::fault::{Fault, Severity};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -103,7 +104,10 @@ impl Follow {
             }
             // The first record is never torn: the file gets its name when it is durable.
             Err(Flaw::Torn(damage) | Flaw::Damaged(damage)) => {
-                return Err(JournalError::Damaged { file: path, damage });
+                return Err(match other_format(scanner.into_file()) {
+                    Some(why) => JournalError::Foreign { file: path, why },
+                    None => JournalError::Damaged { file: path, damage },
+                });
             }
             Err(Flaw::Io(error)) => {
                 return Err(JournalError::io(format!("reading `{}`", path.display()), error));
@@ -352,15 +356,38 @@ pub(crate) fn record<N: Names + ?Sized>(
     Ok(Record { seq: line.seq, at: line.at, event })
 }
 
+fn not_ours(format: u32, program: &str) -> String {
+    format!("written in format {format} by cutover {program}; this program reads format {FORMAT}")
+}
+
+/// What is read of a first event that this program does not understand.
+#[derive(Deserialize)]
+struct StrangersEvent {
+    begun: StrangersHeader,
+}
+
+#[derive(Deserialize)]
+struct StrangersHeader {
+    format: u32,
+    program: String,
+}
+
+/// Whether a first record that cannot be read is intact, and of another format: a newer program's
+/// journal is not damaged.
+fn other_format(file: File) -> Option<String> {
+    let mut scanner = Scanner::new(file).ok()?;
+    let line = scanner.next::<serde_json::Value>().ok()??;
+    let event: StrangersEvent = serde_json::from_value(line.event).ok()?;
+    let StrangersHeader { format, program } = event.begun;
+    (format != FORMAT).then(|| not_ours(format, &program))
+}
+
 type Compiled = (Arc<Plan>, Option<Arc<Estate>>, Arc<Graph>);
 
 /// Plan, estate and graph from the first record's texts.
 fn compile(header: &Header) -> Result<Compiled, String> {
     if header.format != FORMAT {
-        return Err(format!(
-            "written in format {} by cutover {}; this program reads format {FORMAT}",
-            header.format, header.program
-        ));
+        return Err(not_ours(header.format, &header.program));
     }
     let not_read = |what: &str, faults: &[Fault]| {
         let errors = faults.iter().filter(|fault| fault.severity == Severity::Error);

@@ -8,6 +8,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Longest name of a step's directory; file systems take 255 bytes.
+const LONGEST_NAME: usize = 200;
+
 /// A run's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
@@ -53,9 +56,17 @@ impl RunDir {
     pub fn attempt(&self, step: &str, way: Way, attempt: u32) -> PathBuf {
         self.attempts().join(Self::file_name_of(step)).join(format!("{}-{attempt}", word(way)))
     }
-    /// What a step is called there: a value of a variable may hold anything, a name of a file may not.
+    /// What a step is called there: nothing that leads elsewhere, and no longer than a file's name may
+    /// be. The plan allows names without a `/` only; this does not rely on it.
     pub fn file_name_of(step: &str) -> String {
-        step.replace(['/', '\0'], "_")
+        let name = step.replace(['/', '\0'], "_");
+        if name.len() <= LONGEST_NAME && !name.starts_with('.') {
+            return name;
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, step.as_bytes());
+        let tail: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let start: String = name.chars().filter(char::is_ascii).take(LONGEST_NAME - 17).collect();
+        format!("{}~{tail}", start.trim_start_matches('.'))
     }
     /// The attempts that have a directory, by the name that their step has there.
     ///
@@ -85,6 +96,10 @@ impl RunDir {
     /// The witness's record, taken when the rehearsal closed.
     pub fn witness(&self) -> PathBuf {
         self.0.join("witness.json")
+    }
+    /// What seals the journals of a run that is closed.
+    pub fn seal(&self) -> PathBuf {
+        self.0.join("seal.json")
     }
     /// Room kept for the day the disk is full.
     pub fn ballast(&self) -> PathBuf {
@@ -204,4 +219,23 @@ fn begun(dir: &RunDir) -> Option<Timestamp> {
     fs::File::open(dir.journal()).ok()?.take(64).read_to_string(&mut start).ok()?;
     let at = start.strip_prefix("{\"seq\":1,\"at\":\"")?;
     at.split_once('"')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_s_directory_is_one_short_name_whatever_the_step_is_called() {
+        for plain in ["a", "transfer[geotrust]", "upgrade[geotrust,ocsp-1]"] {
+            assert_eq!(RunDir::file_name_of(plain), plain);
+        }
+        let long = "x".repeat(500);
+        for odd in ["..", ".", ".hidden", "../../etc", "a/b", "a\0b", &long, "\u{e4}/../\u{e4}"] {
+            let name = RunDir::file_name_of(odd);
+            assert!(name.len() <= LONGEST_NAME && !name.starts_with('.'), "{name}");
+            assert!(!name.contains(['/', '\0']) && !name.is_empty(), "{name}");
+        }
+        assert_ne!(RunDir::file_name_of(&long), RunDir::file_name_of(&"x".repeat(501)));
+    }
 }

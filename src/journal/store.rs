@@ -92,11 +92,12 @@ impl Store {
                 Ok(())
             }
             Err(error) => {
-                let full = is_full(&error);
-                if full {
-                    free_ballast(&self.ballast);
-                }
-                let hint = if full { "; the journal's ballast was freed" } else { "" };
+                let freed = is_full(&error) && free_ballast(&self.ballast);
+                let hint = if freed {
+                    "; the journal's ballast was freed, so that `hold`, `abort` and `revoke` can be recorded"
+                } else {
+                    ""
+                };
                 Err(Lost::new(format!("writing `{}`: {error}{hint}", self.path.display())))
             }
         }
@@ -205,13 +206,13 @@ pub(crate) fn cut_padding(file: &File, len: u64) -> io::Result<()> {
 }
 
 /// Whether the device, or the quota on it, is used up.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Gives the ballast's room back. Nothing can be done about a failure, so none is told.
-pub(crate) fn free_ballast(path: &Path) {
-    drop(fs::remove_file(path));
+/// Gives the ballast's room back; says whether there was any. Nothing can be done about a failure.
+pub(crate) fn free_ballast(path: &Path) -> bool {
+    fs::remove_file(path).is_ok()
 }
 
 /// Puts the ballast into the directory, with real blocks. False when there is no room for it.

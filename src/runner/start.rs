@@ -15,6 +15,7 @@ use crate::graph::Graph;
 use crate::guard::GuardError;
 use crate::journal::replay::Cut;
 use crate::journal::rundir::RunDir;
+use crate::journal::store::is_full;
 use crate::journal::{Journal, JournalError};
 use crate::run::{Refusal, Run};
 use jiff::{SignedDuration, Timestamp};
@@ -196,7 +197,8 @@ pub fn resume(options: ResumeOptions) -> Result<Resumption, StartError> {
 }
 
 /// Records what a person asks of a run that no runner has now: under the run's lock, judged by the
-/// core as ever, durable before it is answered. Whoever resumes the run acts on it.
+/// core as ever, durable before it is answered. Whoever resumes the run acts on it. On a full disk the
+/// journal's ballast is freed for it; what was written is read anew then, from the disk.
 ///
 /// # Errors
 /// A runner has the run after all, or its journal cannot be used.
@@ -205,8 +207,28 @@ pub async fn record(
     who: &Person,
     requests: Vec<Request>,
 ) -> Result<Vec<Answered>, StartError> {
+    let ballast = run_dir.ballast();
+    let was_there = ballast.exists();
+    match try_record(run_dir, who, requests.clone()).await {
+        Err(StartError::Lost(_)) if was_there && !ballast.exists() => {}
+        Err(StartError::Journal(JournalError::Io { source, .. }))
+            if was_there && is_full(&source) =>
+        {
+            // Nothing can be done about a failure: the second try tells.
+            let _ = std::fs::remove_file(&ballast);
+        }
+        ended => return ended,
+    }
+    try_record(run_dir, who, requests).await
+}
+
+async fn try_record(
+    run_dir: &RunDir,
+    who: &Person,
+    requests: Vec<Request>,
+) -> Result<Vec<Answered>, StartError> {
     let clock = Clock::system();
-    let resumed = Journal::resume(run_dir, &who.login, clock.now())?;
+    let resumed = Journal::reopen_for_request(run_dir, &who.login, clock.now())?;
     let mut run = resumed.replayed.run;
     let Some(mut journal) = resumed.journal else {
         let refused = || Answered::Refused(Refusal { why: "the run has ended".into(), hint: None });
