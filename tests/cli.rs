@@ -5,6 +5,7 @@ mod author;
 #[cfg(feature = "lab")]
 #[path = "cli/preflight.rs"]
 mod preflight;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
 mod space;
 
 use space::{Space, eventually};

@@ -119,12 +119,19 @@ fn strike(space: &Space, args: &[&str], moment: Moment) -> Option<Struck> {
         return None;
     }
     victim.kill();
-    let story = Story::of(space);
-    (!story.closed).then(|| Struck {
-        records: story.records,
-        finished: finished(space, &story.done),
-        doubt: story.running,
-    })
+    Struck::of(space)
+}
+
+impl Struck {
+    /// None: the run had closed before.
+    fn of(space: &Space) -> Option<Self> {
+        let story = Story::of(space);
+        (!story.closed).then(|| Self {
+            records: story.records,
+            finished: finished(space, &story.done),
+            doubt: story.running,
+        })
+    }
 }
 
 /// What a journal says of its steps.
@@ -311,8 +318,54 @@ fn same_end(space: &Space, said: &Said, whole: &Undisturbed, kills: &[Struck]) {
     space.run(&["journal", "verify", "r"]).exits(0);
 }
 
+/// A run whose last resume closed it gives its exit code again, and its report.
+fn taken_up(space: &Space) -> Said {
+    let said = space.run(&["resume", "r", "--json"]).exits(0);
+    match said.stdout.is_empty() {
+        true => space.run(&["report", "r", "--format", "json"]).exits(0),
+        false => said,
+    }
+}
+
+/// `CUTOVER_KILLS=all`, or `FROM..TO`: killed when each of these records is durable, one rehearsal for
+/// each. It takes a quarter of a minute or more a record, so it is asked for.
+#[test]
+#[expect(clippy::print_stderr, reason = "how many there were is the result")]
+fn a_runner_killed_at_each_record_resumes_to_the_same_end() {
+    let asked = std::env::var("CUTOVER_KILLS").unwrap_or_default();
+    let range = asked
+        .split_once("..")
+        .map(|(from, to)| (from.parse().expect("a record"), to.parse::<u64>().expect("a record")));
+    if range.is_none() && asked != "all" {
+        eprintln!("SKIPPED: each record takes a rehearsal; `CUTOVER_KILLS=all` asks for them");
+        return;
+    }
+    let _alone = alone();
+    let whole = Undisturbed::run();
+    let (from, to) = range.unwrap_or((2, whole.records));
+    let (mut killed, mut closed) = (0, 0);
+    for record in from..=to.min(whole.records) {
+        let space = space(PLAN);
+        let _lab = Lab(&space);
+        let fault = format!("runner=kill@{record}");
+        let mut victim = Victim::start(&space, &rehearse(&["--json", "--fault", &fault]));
+        let ended = victim.0.wait().expect("it ends");
+        let Some(struck) = Struck::of(&space) else {
+            // Fewer records this time: samples of health come when they come.
+            closed += 1;
+            continue;
+        };
+        assert!(!ended.success(), "record {record}: {}", space.read("victim.err"));
+        same_end(&space, &taken_up(&space), &whole, &[struck]);
+        killed += 1;
+        eprintln!("record {record} of {}: the same end", whole.records);
+    }
+    eprintln!("{killed} killed, all to the same end; {closed} had closed before");
+    assert!(killed > 0 && closed <= whole.records / 10, "{killed} killed, {closed} closed");
+}
+
 fn number(name: &str, usual: u64) -> u64 {
-    std::env::var(name).map_or(usual, |text| text.parse().expect("a number"))
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 #[test]
@@ -354,14 +407,7 @@ fn a_runner_killed_at_any_moment_resumes_to_the_same_end() {
             }
             steps.into_iter().for_each(|step| *fell.entry(step).or_default() += 1);
         }
-        // A run whose last resume closed it gives its exit code again, and its report.
-        let said = space.run(&["resume", "r", "--json"]).exits(0);
-        let said = if said.stdout.is_empty() {
-            space.run(&["report", "r", "--format", "json"]).exits(0)
-        } else {
-            said
-        };
-        same_end(&space, &said, &whole, &kills);
+        same_end(&space, &taken_up(&space), &whole, &kills);
         round += 1;
     }
     eprintln!("{times} of {times} to the same end; {late} moments came after the end; {fell:#?}");

@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A directory of its own, gone when the test passes.
@@ -21,6 +21,15 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// What a command left that was waited for.
+    pub(crate) fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Panics with everything that was said unless the exit code is this one.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
@@ -60,6 +69,17 @@ impl Space {
         Self { dir: tempfile::tempdir().expect("a temporary directory") }
     }
 
+    /// On a disk of memory where there is one: for tests of many runs, of which none needs a disk.
+    pub(crate) fn in_memory() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm");
+        Self { dir: dir.unwrap_or_else(|_| tempfile::tempdir().expect("a temporary directory")) }
+    }
+
+    /// In a directory that somebody else looks after.
+    pub(crate) fn within(place: &Path) -> Self {
+        Self { dir: tempfile::tempdir_in(place).expect("a temporary directory") }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -87,23 +107,19 @@ impl Space {
 
     /// Runs to the end.
     pub(crate) fn run(&self, args: &[&str]) -> Said {
-        let output = self.command(args).output().expect("the binary starts");
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Said::of(&self.command(args).output().expect("the binary starts"))
     }
 
     /// Starts, and goes on beside the test.
     pub(crate) fn start(&self, args: &[&str]) -> Going {
+        self.go(self.command(args))
+    }
+
+    /// The same with a command that was prepared.
+    pub(crate) fn go(&self, mut command: Command) -> Going {
         let log = fs::File::create(self.file("stderr.log")).expect("a log");
-        let mut child = self
-            .command(args)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
+        let child = command.stdout(Stdio::piped()).stderr(log).spawn();
+        let mut child = child.expect("the binary starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         Going { child, stdout, seen: String::new(), log: self.file("stderr.log") }
     }
