@@ -136,12 +136,11 @@ impl RunLock {
 pub fn refuse_copy(
     before: Option<&Holder>,
     here: &Holder,
-    journal: &File,
+    dir: &RunDir,
 ) -> Result<(), JournalError> {
     let Some(before) = before else { return Ok(()) };
     let Some(known) = before.journal else { return Ok(()) };
-    let metadata = journal
-        .metadata()
+    let metadata = fs::symlink_metadata(dir.journal())
         .map_err(|error| JournalError::io("asking for the journal's inode".into(), error))?;
     if known == (metadata.dev(), metadata.ino()) || before.directory == here.directory {
         return Ok(());

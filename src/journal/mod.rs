@@ -152,6 +152,8 @@ impl Journal {
             return Err(JournalError::Absent { directory: dir.path().into() });
         }
         let (lock, before) = RunLock::take(dir, person)?;
+        // Before anything is touched: recovery cuts.
+        lock::refuse_copy(before.as_ref(), lock.holder(), dir)?;
         let (mut replayed, cut) = replay::recover(dir)?;
         let ballast = reserve(&dir.ballast())
             .map_err(|error| JournalError::io("laying the journal's ballast".into(), error))?;
@@ -159,7 +161,6 @@ impl Journal {
             return Ok(Resumed { journal: None, replayed, opened: None, cut });
         }
         let store = Store::open(dir, replayed.bytes)?;
-        lock::refuse_copy(before.as_ref(), lock.holder(), store.file())?;
         let names: Arc<dyn Names> = replayed.graph.clone();
         let bytes = cut.as_ref().map_or(0, |cut| cut.bytes);
         let (journal, opened) =

@@ -64,7 +64,9 @@ steps:
 "#;
 
 /// Where a call on the journal is struck.
-const STRIKES: [(&str, &str); 4] = [
+const STRIKES: [(&str, &str); 6] = [
+    ("pad", "kill-before"),
+    ("pad", "kill-half"),
     ("write", "kill-before"),
     ("write", "kill-half"),
     ("sync", "kill-before"),
@@ -159,7 +161,9 @@ fn at_every_call_of(plan: &str, judge: Judge) {
         threads.into_iter().map(|thread| thread.join().expect("it holds")).collect()
     });
     eprintln!("killed and taken up again: {struck:?} times at {STRIKES:?}");
-    assert!(struck.iter().all(|count| *count == 0 || *count > 5), "{struck:?}");
+    // Padding is laid once in a run so small.
+    let least = STRIKES.map(|(op, _)| if op == "pad" { 1 } else { 6 });
+    assert!(struck.iter().zip(least).all(|(count, least)| *count == 0 || *count >= least));
 }
 
 #[test]

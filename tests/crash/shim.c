@@ -11,6 +11,7 @@
  *
  * SHIM_MARK names a file into which each good sync writes how long the synced file is then.
  * SHIM_CLOCK names a file with seconds by which the wall clock is wrong, if it is there.
+ * SHIM_OP=pad counts the writes at a place (`pwrite`) instead.
  * Calls are made directly, so that nothing has to be looked up in the library behind. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -92,12 +93,38 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     return done;
 }
 
+/* Padding is laid by these: SHIM_OP=pad. */
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t at) {
+    const char *what = order("pad", fd);
+    if (!what) return syscall(SYS_pwrite64, fd, bytes, count, at);
+    if (!strncmp(what, "fail:", 5)) {
+        errno = atoi(what + 5);
+        return -1;
+    }
+    if (!strcmp(what, "kill-before")) die();
+    if (!strcmp(what, "kill-half")) {
+        syscall(SYS_pwrite64, fd, bytes, count / 2, at);
+        die();
+    }
+    return syscall(SYS_pwrite64, fd, bytes, count, at);
+}
+
 static int marked(int done, int fd) {
     const char *mark = getenv("SHIM_MARK");
     struct stat about;
     if (done || !mark || !matches(fd) || fstat(fd, &about)) return done;
+    /* Behind its records a journal is padded with empty lines. */
+    long long end = about.st_size;
+    char block[4096];
+    while (end > 0) {
+        long long from = end > (long long)sizeof block ? end - (long long)sizeof block : 0;
+        if (syscall(SYS_pread64, fd, block, end - from, from) != end - from) break;
+        while (end > from && block[end - from - 1] == '\n') end--;
+        if (end > from) break;
+    }
+    end += end < about.st_size;
     char text[32];
-    int length = snprintf(text, sizeof text, "%020lld", (long long)about.st_size);
+    int length = snprintf(text, sizeof text, "%020lld", end);
     int file = syscall(SYS_openat, AT_FDCWD, mark, O_WRONLY | O_CREAT, 0600);
     if (file >= 0) {
         syscall(SYS_write, file, text, length);
