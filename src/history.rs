@@ -189,8 +189,9 @@ pub struct History {
     holds: Vec<HoldSpan>,
     turns: Vec<Turn>,
     openings: Vec<Opening>,
-    /// Steps known not to be wanted done.
+    /// Steps known not to be wanted done, as of so many goals given.
     back: Vec<bool>,
+    goals: u64,
     /// Spans of `holds` that are open.
     open_holds: usize,
     first: Option<Timestamp>,
@@ -211,6 +212,7 @@ impl History {
             turns: Vec::new(),
             openings: Vec::new(),
             back: vec![false; graph.len()],
+            goals: 0,
             open_holds: 0,
             first: None,
             last: None,
@@ -401,6 +403,9 @@ impl History {
     /// A policy leaves no record of its own: that the run went back is seen by the goals of its
     /// steps. Counted only after records that can do that.
     fn note_turn(&mut self, record: &Record, run: &Run) {
+        if run.goals_given() == self.goals {
+            return;
+        }
         let graph = run.graph();
         let (by, why) = match &record.event {
             Event::Requested(person, request) => {
@@ -415,6 +420,7 @@ impl History {
             }
             _ => return,
         };
+        self.goals = run.goals_given();
         let mut turned = false;
         let mut steps = 0;
         for step in graph.steps() {

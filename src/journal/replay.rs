@@ -197,6 +197,18 @@ pub fn read(dir: &RunDir) -> Result<Replayed, JournalError> {
     Ok(follow.replayed)
 }
 
+/// The same for who wants to know where the run stands, and nothing of its past: the history stays
+/// empty.
+///
+/// # Errors
+/// As [`Follow::next`].
+pub fn state(dir: &RunDir) -> Result<Replayed, JournalError> {
+    let file = open(dir, OpenOptions::new().read(true))?;
+    let mut follow = Follow::over(dir.journal(), file, History::none)?;
+    while follow.next()?.is_some() {}
+    Ok(follow.replayed)
+}
+
 /// Reads the whole run for its next runner, who holds the lock: a torn tail is cut off, its bytes
 /// are kept aside.
 ///

@@ -233,6 +233,12 @@ impl Run {
         self.step(step).goal
     }
 
+    /// How often a step was given another goal so far: who has looked at all of them need not look
+    /// again before this has grown.
+    pub fn goals_given(&self) -> u64 {
+        self.state.goals
+    }
+
     /// Whether the step takes no part any more.
     pub fn is_out(&self, step: StepId) -> bool {
         self.step(step).out != state::Out::No

@@ -248,6 +248,8 @@ pub(super) struct State {
     pub(super) orders: Vec<Order>,
     pub(super) aborting: bool,
     pub(super) outcome: Option<Outcome>,
+    /// How often a step was given another goal.
+    pub(super) goals: u64,
     /// Steps that are neither done as wanted nor out.
     pub(super) unfinished: usize,
     /// Begun steps that are wanted undone.
@@ -332,6 +334,7 @@ impl Run {
             orders: Vec::new(),
             aborting: false,
             outcome: None,
+            goals: 0,
             unfinished,
             left: 0,
             checkpoints: facts.checkpoints.iter().map(|(_, carriers)| (*carriers, None)).collect(),
@@ -357,7 +360,9 @@ impl Run {
     /// Changes a step: counts, neighbours and queues follow.
     pub(super) fn change(&mut self, step: StepId, with: impl FnOnce(&mut Step)) {
         self.tally(step, false);
+        let goal = self.step(step).goal;
         with(&mut self.state.steps[step.index()]);
+        self.state.goals += u64::from(self.step(step).goal != goal);
         self.tally(step, true);
         self.pass_on(step);
         self.weigh_on(step);
