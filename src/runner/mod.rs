@@ -67,6 +67,8 @@ pub const INTERRUPTED: &str = "interrupted";
 trait Log: Send {
     /// Takes a record in. Never waits.
     fn append(&mut self, at: Timestamp, event: Event) -> Record;
+    /// The turn is over: what it appended is made durable, together. Never waits.
+    fn flush(&mut self) {}
     /// The newest durable record.
     fn durable(&self) -> Seq;
     /// Waits until more is durable. Cancel-safe.
@@ -253,6 +255,7 @@ impl<L: Log> Loop<L> {
         loop {
             self.release()?;
             self.turn()?;
+            self.log.flush();
             if let Some(exit) = self.exit() {
                 return Ok(exit);
             }

@@ -140,6 +140,9 @@ impl Log for Journal {
     fn append(&mut self, at: Timestamp, event: Event) -> Record {
         Self::append(self, at, event)
     }
+    fn flush(&mut self) {
+        Self::flush(self);
+    }
     fn durable(&self) -> Seq {
         Self::durable(self)
     }
