@@ -266,7 +266,9 @@ fn an_order_to_revoke_is_written_on_a_full_disk() {
     use cutover::revocation::{Certificate, Order, Reason, Said};
     let Some(disk) = Tmpfs::new(1400) else { return };
     let dir = RunDir::new(disk.0.path().join("run"));
-    let _journal = create(&dir);
+    let mut journal = create(&dir);
+    // Its padding lies before the disk is full: it would give back what it could not lay.
+    flush(&mut journal).expect("durable");
     let mut lane = LaneFile::open(&dir).expect("opened");
     drop(fs::write(disk.0.path().join("filler"), vec![1; 2 << 20]).expect_err("full"));
     let order = Order {
