@@ -241,6 +241,7 @@ impl Run {
 
     /// Gives the steps of `set`, and what must not start meanwhile, their new goals.
     pub(super) fn order(&mut self, scope: Scope, by: By, set: Vec<StepId>) {
+        let to_checkpoint = self.goes_to_checkpoint();
         let index = self.state.orders.len() as u32;
         let policy = by == By::Policy;
         if let Scope::Run { .. } = scope {
@@ -253,7 +254,6 @@ impl Run {
             let mine = self.facts.lines[line.index()].iter();
             members.extend(mine.filter(|it| !self.step(**it).begun()));
         }
-        let to = matches!(scope, Scope::To(_));
         let goals: Vec<(StepId, Goal)> = match &scope {
             Scope::Run { before_too } => self
                 .graph
@@ -277,7 +277,8 @@ impl Run {
         for (step, goal) in goals {
             self.turn_back(step, goal, index, policy);
         }
-        if to {
+        // One that goes to a checkpoint lets nothing forward, as long as no other follows it.
+        if self.goes_to_checkpoint() != to_checkpoint {
             self.reconsider_all();
         }
         self.drop_overtaken_questions();
