@@ -1,23 +1,29 @@
 //! The program's one HTTP client: a request with a deadline and a bound on what comes back.
 //!
-//! It follows no redirect, keeps no cookie, and reads no environment. A new connection per call by
-//! default: what a fresh client sees is what counts. Not known here: what an answer means.
+//! It follows no redirect and keeps no cookie. A new connection per call: what a fresh client sees is
+//! what counts. `https://` is verified by the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR`
+//! name others, as everywhere). Not known here: what an answer means.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
-use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A question to an HTTP server.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// `GET`, `POST`, ...
     pub method: Method,
-    /// Absolute `http://` URL.
+    /// Absolute `http://` or `https://` URL.
     pub url: String,
     /// Header names and values.
     pub headers: Vec<(String, String)>,
@@ -146,12 +152,30 @@ pub async fn fetch(ask: &Ask) -> Result<Reply, NetError> {
 }
 
 async fn exchange(ask: &Ask, sent: &mut bool) -> Result<(u16, HeaderMap, Bytes), NetError> {
-    let (authority, request) = build(ask)?;
-    let stream = TcpStream::connect(&authority)
-        .await
-        .map_err(|error| NetError::Connect(error.to_string()))?;
+    let (place, request) = build(ask)?;
+    let unreached = |error: io::Error| NetError::Connect(error.to_string());
+    let stream = TcpStream::connect((place.host(), place.port)).await.map_err(unreached)?;
     // A small request must not wait for Nagle's algorithm.
-    stream.set_nodelay(true).map_err(|error| NetError::Connect(error.to_string()))?;
+    stream.set_nodelay(true).map_err(unreached)?;
+    if !place.tls {
+        return talk(stream, request, ask.limit, sent).await;
+    }
+    let name = ServerName::try_from(place.host().to_owned())
+        .map_err(|error| NetError::Request(format!("`{}`: {error}", place.host())))?;
+    let connector = TlsConnector::from(trust()?);
+    let stream = connector.connect(name, stream).await.map_err(unreached)?;
+    talk(stream, request, ask.limit, sent).await
+}
+
+async fn talk<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    limit: usize,
+    sent: &mut bool,
+) -> Result<(u16, HeaderMap, Bytes), NetError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| NetError::Connect(error.to_string()))?;
@@ -159,9 +183,9 @@ async fn exchange(ask: &Ask, sent: &mut bool) -> Result<(u16, HeaderMap, Bytes),
     let answer = async {
         let response = sender.send_request(request).await.map_err(lost)?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, ask.limit).collect().await.map_err(|error| {
+        let body = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                NetError::TooLarge(ask.limit)
+                NetError::TooLarge(limit)
             } else {
                 NetError::Lost(error.to_string())
             }
@@ -180,6 +204,37 @@ async fn exchange(ask: &Ask, sent: &mut bool) -> Result<(u16, HeaderMap, Bytes),
     }
 }
 
+/// Whom `https://` believes: read once, as it is some hundred files.
+fn trust() -> Result<Arc<ClientConfig>, NetError> {
+    static TRUST: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    let read = || {
+        let mut roots = RootCertStore::empty();
+        // What cannot be read vouches for nobody: a server that needed it is refused.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        // Named, as two providers in one tree and none named would panic.
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    };
+    TRUST.get_or_init(read).clone().map_err(NetError::Request)
+}
+
+/// Where a request goes.
+struct Place {
+    /// As the URL has it: an address of IPv6 stands in brackets.
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+impl Place {
+    fn host(&self) -> &str {
+        self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
+    }
+}
+
 fn lost(error: hyper::Error) -> NetError {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -190,18 +245,20 @@ fn lost(error: hyper::Error) -> NetError {
     NetError::Lost(text)
 }
 
-fn build(ask: &Ask) -> Result<(String, Request<Full<Bytes>>), NetError> {
+fn build(ask: &Ask) -> Result<(Place, Request<Full<Bytes>>), NetError> {
     let bad = |what: String| NetError::Request(what);
     let uri: Uri = ask.url.parse().map_err(|error| bad(format!("`{}`: {error}", ask.url)))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(bad(format!("`{}` is not an http:// URL", ask.url)));
-    }
+    let (tls, usual) = match uri.scheme_str() {
+        Some("http") => (false, 80),
+        Some("https") => (true, 443),
+        _ => return Err(bad(format!("`{}` is not an http:// or https:// URL", ask.url))),
+    };
     let host = uri.host().ok_or_else(|| bad(format!("`{}` names no host", ask.url)))?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         // It would go out as the name of a host, to whoever answers, and into messages.
         return Err(bad(format!("the URL for `{host}` holds a user; say it in a header")));
     }
-    let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    let place = Place { host: host.to_owned(), port: uri.port_u16().unwrap_or(usual), tls };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder().method(ask.method.clone()).uri(path);
     let named = uri.authority().map_or(host, |authority| authority.as_str());
@@ -215,7 +272,7 @@ fn build(ask: &Ask) -> Result<(String, Request<Full<Bytes>>), NetError> {
     }
     let request =
         request.body(Full::new(ask.body.clone())).map_err(|error| bad(error.to_string()))?;
-    Ok((authority, request))
+    Ok((place, request))
 }
 
 #[cfg(test)]
@@ -324,8 +381,7 @@ mod tests {
         })
         .await;
         assert_eq!(ask(url.clone()).await.map(|reply| reply.status), Ok(302));
-        for wrong in [&url.replace("//", "//me:secret@"), "https://h/", "file:///x", "h", "http://"]
-        {
+        for wrong in [&url.replace("//", "//me:secret@"), "ftp://h/", "file:///x", "h", "http://"] {
             let error = ask(wrong.to_owned()).await.expect_err(wrong);
             assert!(matches!(error, NetError::Request(_)), "{error}");
             assert!(!error.to_string().contains("secret"), "{error}");

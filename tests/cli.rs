@@ -3,6 +3,8 @@
 #[path = "cli/author.rs"]
 mod author;
 #[cfg(feature = "lab")]
+#[path = "cli/https.rs"]
+mod https;
 #[path = "cli/preflight.rs"]
 mod preflight;
 #[expect(dead_code, reason = "each test binary uses a part of it")]

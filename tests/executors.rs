@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 #[path = "executors/fakes.rs"]
 mod fakes;
+#[path = "executors/notices.rs"]
+mod notices;
 
 /// Two sites with a database `odd` each, in a directory of its own.
 struct Bench {
@@ -64,6 +66,7 @@ impl Bench {
             attempt: 1,
             plan_dir: self.dir.path().to_owned(),
             attempt_dir: self.dir.path().join("attempt"),
+            notices_dir: self.dir.path().join("notices"),
             facts: Arc::default(),
             window_opens: None,
             progress,

@@ -3,6 +3,7 @@
 //! Not known here: the plan, and how anything is asked (`executor`, `guard`). Secrets are held as
 //! references, never as values.
 
+mod channel;
 mod read;
 mod schema;
 mod site;
@@ -12,6 +13,7 @@ pub use schema::schema;
 
 use crate::text::Spanned;
 use jiff::SignedDuration;
+use lettre::message::Mailbox;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -210,17 +212,52 @@ impl Default for Probe {
 pub enum Channel {
     /// Files: one `.eml` and one `.md` per notice.
     Directory(PathBuf),
-    /// A mail relay (a later issue carries it out).
-    Smtp {
-        /// `host:port`
-        relay: String,
-        /// Sender.
-        from: String,
-        /// Receivers.
-        to: Vec<String>,
+    /// A mail through a relay.
+    Smtp(Relay),
+    /// An HTTP POST, signed when there is a secret.
+    Webhook {
+        /// `http://` or `https://`
+        url: String,
+        /// What signs it, as Standard Webhooks has it.
+        secret: Option<Secret>,
     },
-    /// An HTTP POST (a later issue carries it out).
-    Webhook(String),
+}
+
+/// A mail relay that asks for no password, and who writes to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Name or address; what its certificate must say.
+    pub host: String,
+    /// 25 when the estate says none.
+    pub port: u16,
+    /// Sender.
+    pub from: Mailbox,
+    /// Receivers; one at least.
+    pub to: Vec<Mailbox>,
+    /// Whether mail goes in clear text.
+    pub tls: MailTls,
+}
+
+impl Relay {
+    /// As the estate writes it.
+    pub fn shown(&self) -> String {
+        if self.host.contains(':') {
+            return format!("[{}]:{}", self.host, self.port);
+        }
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// How mail is kept from being read on its way to the relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailTls {
+    /// By STARTTLS, or not sent. The certificate is verified by `ca`, else by the system's.
+    Required {
+        /// A file of one certificate (PEM).
+        ca: Option<PathBuf>,
+    },
+    /// Not at all.
+    None,
 }
 
 /// Name servers, and what signs an update to them.

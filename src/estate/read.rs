@@ -1,6 +1,6 @@
 //! From text to an estate: every fault in one go.
 
-use super::{Channel, Dns, Estate, LabLink, Probe, Secret, Sentinels};
+use super::{Dns, Estate, LabLink, Probe, Secret, Sentinels};
 use crate::text::Spanned;
 use crate::text::fault::Fault;
 use crate::text::reader::{Fields, Reader};
@@ -251,42 +251,6 @@ impl Source<'_> {
         }
         fields.finish(&mut self.reader, &[]);
         Some(probe)
-    }
-
-    fn channel(&mut self, node: &Node<'_>) -> Option<Channel> {
-        let mut fields = self.reader.fields(node, "a channel")?;
-        let directory = fields.take("directory");
-        let webhook = fields.take("webhook");
-        let smtp = fields.take("smtp");
-        let from = fields.take("from");
-        let to = fields.take("to");
-        let span = fields.span();
-        fields.finish(&mut self.reader, &[("password", "mail goes to a relay that asks for none")]);
-        match (directory, webhook, smtp) {
-            (Some(node), None, None) => self.path(node, "`directory`").map(Channel::Directory),
-            (None, Some(node), None) => self.url(node, "`webhook`", &[]).map(Channel::Webhook),
-            (None, None, Some(node)) => {
-                let relay = self.text(node, "`smtp`");
-                let (Some(from), Some(to)) = (from, to) else {
-                    self.reader.error("missing-field", span, "mail needs `from` and `to`");
-                    return None;
-                };
-                let from = self.text(from, "`from`");
-                let to = match &to.value {
-                    Value::Scalar { .. } => self.text(to, "`to`").map(|to| vec![to]),
-                    _ => self
-                        .reader
-                        .texts(to, "`to`")
-                        .map(|to| to.into_iter().map(|to| to.value).collect()),
-                };
-                Some(Channel::Smtp { relay: relay?, from: from?, to: to? })
-            }
-            _ => {
-                let what = "a channel is one of `directory`, `smtp` and `webhook`";
-                self.reader.error("bad-channel", span, what);
-                None
-            }
-        }
     }
 
     /// No action of this version switches names: preflight asks the servers all the same.

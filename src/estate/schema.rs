@@ -133,10 +133,13 @@ fn provider() -> Value {
 fn channel() -> Value {
     let fields = vec![
         ("directory", text()),
-        ("webhook", text()),
+        ("webhook", about(text(), "URL that notices are posted to")),
+        ("secret", about(secret(), "signs what is posted, as Standard Webhooks has it")),
         ("smtp", about(text(), "HOST:PORT of a relay")),
         ("from", text()),
         ("to", any(vec![text(), texts()])),
+        ("tls", about(words(["required", "none"]), "STARTTLS to the relay; required by default")),
+        ("ca", about(text(), "file of the certificate (PEM) that vouches for the relay")),
     ];
     exactly_one(object("a channel", fields, &[]), &["directory", "webhook", "smtp"])
 }

@@ -13,6 +13,7 @@ pub mod preflight;
 pub mod process;
 mod provider;
 mod role;
+mod secret;
 mod switch;
 mod until;
 
@@ -70,6 +71,8 @@ pub struct Context {
     pub plan_dir: PathBuf,
     /// A directory of its own under the run directory's `attempts/`: stdout, stderr, pid, status.
     pub attempt_dir: PathBuf,
+    /// A directory of the run: which channels have its notices.
+    pub notices_dir: PathBuf,
     /// Facts for notices: `plan.name`, `plan.change`, `window.opens`, ...
     pub facts: Arc<BTreeMap<String, String>>,
     /// When the window opened (orders from before it come first), RFC 3339, if the plan has one.

@@ -48,6 +48,10 @@ impl RunDir {
     pub fn status_html(&self) -> PathBuf {
         self.0.join("status.html")
     }
+    /// Which channels have which notice.
+    pub fn notices(&self) -> PathBuf {
+        self.0.join("notices")
+    }
     /// Output of attempts.
     pub fn attempts(&self) -> PathBuf {
         self.0.join("attempts")

@@ -57,6 +57,7 @@ impl World for RealWorld {
             estate: Arc::clone(&self.estate),
             run: self.run_name.clone(),
             attempt_dir: self.run_dir.attempt(&step, job.way, job.attempt),
+            notices_dir: self.run_dir.notices(),
             step,
             way: job.way,
             attempt: job.attempt,

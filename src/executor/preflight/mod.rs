@@ -286,7 +286,7 @@ pub async fn look(touch: &Touch, context: &Context) -> Seen {
                 command(program, at.as_deref(), path.as_ref(), context)
             }
             Touch::Notice(file) => notice(file, context),
-            Touch::Channel(name) => channel(name, context),
+            Touch::Channel(name) => channel(name, context).await,
             Touch::Route { site, line, route } => {
                 match edge::standing((site, line, route), &until, context).await {
                     Ok((open, status)) => {
@@ -360,14 +360,21 @@ fn notice(file: &Path, context: &Context) -> Result<Seen, Seen> {
     Ok(Seen::ok(format!("\"{subject}\"")))
 }
 
-fn channel(name: &str, context: &Context) -> Result<Seen, Seen> {
+async fn channel(name: &str, context: &Context) -> Result<Seen, Seen> {
     let known = context.estate.channels.get(name);
     let known = known.ok_or_else(|| Seen::fault("the estate has no such channel"))?;
     match &known.value {
         Channel::Directory(directory) => writable(directory),
-        Channel::Smtp { .. } | Channel::Webhook(_) => {
-            Err(Seen::fault("mail and webhooks are not sent by this version")
-                .hint("give the channel a `directory`"))
+        Channel::Smtp(relay) => {
+            let encrypted = notify::greet(relay).await?;
+            let how = if encrypted { "over TLS" } else { "in clear text" };
+            Ok(Seen::ok(format!("`{}` takes mail {how}", relay.shown())))
+        }
+        Channel::Webhook { url, secret } => {
+            if let Some(secret) = secret {
+                super::secret::tell(secret).await?;
+            }
+            server(url).await
         }
     }
 }
@@ -419,11 +426,13 @@ async fn server(url: &str) -> Result<Seen, Seen> {
     let wrong = || Seen::fault(format!("`{url}` is not a URL"));
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if scheme != "http" {
-        return Err(Seen::fault("only `http://` is spoken by this version"));
-    }
+    let usual = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(wrong()),
+    };
     let bare = authority.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err());
-    let address = if bare { format!("{authority}:80") } else { authority.to_owned() };
+    let address = if bare { format!("{authority}:{usual}") } else { authority.to_owned() };
     tokio::net::TcpStream::connect(&address)
         .await
         .map(|_| Seen::ok(format!("`{address}` listens")))
@@ -456,7 +465,7 @@ mod tests {
         assert!(said.is_empty(), "nothing was asked");
         drop((listener, stream));
         assert!(server(&url).await.is_err());
-        for bad in ["https://127.0.0.1/", "nonsense"] {
+        for bad in ["ftp://127.0.0.1/", "nonsense"] {
             assert!(server(bad).await.is_err(), "{bad}");
         }
     }

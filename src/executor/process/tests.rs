@@ -35,6 +35,7 @@ impl Bench {
             attempt: 3,
             plan_dir: self.directory.path().to_owned(),
             attempt_dir: self.attempt(),
+            notices_dir: self.attempt(),
             facts: Arc::default(),
             window_opens: None,
             progress: watch::channel(Progress::default()).0,

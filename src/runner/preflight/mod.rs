@@ -94,6 +94,7 @@ impl Subject {
             attempt: 1,
             plan_dir: self.plan_dir.clone(),
             attempt_dir: attempt_dir.to_owned(),
+            notices_dir: attempt_dir.to_owned(),
             facts: Arc::new(self.graph.plan().facts.clone()),
             window_opens: None,
             progress: watch::channel(crate::executor::Progress::default()).0,
