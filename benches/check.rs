@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 #[path = "../tests/grown/mod.rs"]
+#[expect(dead_code, reason = "each user takes a part of it")]
 mod grown;
 
 use grown::large::{self, Form, WIDTH};

@@ -353,14 +353,7 @@ async fn a_copy_that_was_stopped_goes_on_and_takes_what_changed_meanwhile() {
              INSERT INTO many SELECT i, 'row ' || i, randomblob(40) FROM n;",
         )
         .expect("a source");
-    let (context, stopper, mut seen) = bench.context("r1");
-    let going =
-        tokio::spawn(carry_out(deed(Action::DatabaseTransfer(transfer()), Ask::Perform), context));
-    seen.wait_for(|progress| progress.rows.is_some_and(|(done, _)| done >= 8000))
-        .await
-        .expect("it copies");
-    stopper.send(true).expect("it listens");
-    assert_eq!(going.await.expect("it ends"), Ending::Stopped);
+    copy_some(&bench, 8000).await;
     let half: i64 = bench
         .open("to")
         .query_row("SELECT count(*) FROM many", [], |row| row.get(0))
@@ -390,14 +383,7 @@ async fn a_stranger_who_writes_into_half_a_copy_is_noticed() {
              INSERT INTO many SELECT i, randomblob(40) FROM n;",
         )
         .expect("a source");
-    let (context, stopper, mut seen) = bench.context("r1");
-    let going =
-        tokio::spawn(carry_out(deed(Action::DatabaseTransfer(transfer()), Ask::Perform), context));
-    seen.wait_for(|progress| progress.rows.is_some_and(|(done, _)| done >= 8000))
-        .await
-        .expect("it copies");
-    stopper.send(true).expect("it listens");
-    assert_eq!(going.await.expect("it ends"), Ending::Stopped);
+    copy_some(&bench, 8000).await;
     // Into a table that is copied already: no chunk would meet it again.
     bench.open("to").execute_batch("INSERT INTO first VALUES (3)").expect("a row");
     let ending = bench.does(Action::DatabaseTransfer(transfer()), Ask::Perform).await;

@@ -4,8 +4,13 @@
 //! `NAME.estate.yaml` is an estate, every other file a plan. A plan whose first line is
 //! `# estate: FILE` is bound to that estate.
 
+#[path = "plans/endure.rs"]
+mod endure;
 #[path = "grown/mod.rs"]
+#[expect(dead_code, reason = "each user takes a part of it")]
 mod grown;
+#[path = "plans/hostile.rs"]
+mod hostile;
 #[path = "plans/random.rs"]
 mod random;
 
@@ -142,151 +147,6 @@ mod the_move {
         let text = PLAN.replace("on_failure: rollback\n", "on_failure: rollback-line\n");
         let loaded = load(Path::new("p.yaml"), &text, None).expect("proved");
         assert_eq!(loaded.proof.lines_alone.len(), 6);
-    }
-}
-
-/// Nothing that a file can hold may be more than a fault.
-mod hostile {
-    use super::{estate, judge, load, render};
-    use cutover::plan;
-    use proptest::prelude::*;
-    use std::path::Path;
-
-    const PLANS: [&str; 3] = [
-        include_str!("../plans/2019-04-06.yaml"),
-        include_str!("../plans/first.yaml"),
-        include_str!("plans/estate.yaml"),
-    ];
-
-    /// Reads the text both ways, and shows what is wrong with it.
-    fn endure(text: &str) {
-        let path = Path::new("p.yaml");
-        if let Err(faults) = load(path, text, None) {
-            let [file] = faults.files.as_slice() else { panic!("one file: {faults:#?}") };
-            let shown = render(&file.faults, path, text);
-            assert!(plan::is_fatal(&file.faults) && !shown.is_empty());
-            assert!(!shown.contains('\u{1b}'), "a plan drives the terminal: {shown:?}");
-        }
-        if let Err(faults) = estate::read(path, text) {
-            assert!(plan::is_fatal(&faults));
-            render(&faults, path, text);
-        }
-    }
-
-    /// A cut of a plan, put elsewhere in it.
-    fn mutated() -> impl Strategy<Value = String> {
-        let cut =
-            (any::<prop::sample::Index>(), 0_usize..60, any::<prop::sample::Index>(), 0_u8..5);
-        let noise = prop::sample::select(vec![
-            "\t",
-            "[",
-            "}",
-            ": ",
-            "- ",
-            "&a ",
-            "*a",
-            "!x ",
-            "|\n",
-            "\"",
-            "'",
-            "${{",
-            "}}",
-            "#",
-            "\u{0}",
-            "\u{1b}",
-            "\u{feff}",
-            "\r\n",
-            "é",
-            "---\n",
-            "? ",
-            "<<: ",
-            "~",
-            "9999999999999999999999",
-        ]);
-        (0..PLANS.len(), prop::collection::vec((cut, noise), 1..6)).prop_map(|(which, changes)| {
-            let mut text: Vec<char> = PLANS[which].chars().collect();
-            for ((from, length, to, what), noise) in changes {
-                let from = from.index(text.len() + 1);
-                let end = (from + length).min(text.len());
-                let part: Vec<char> = text[from..end].to_vec();
-                match what {
-                    0 => drop(text.drain(from..end)),
-                    1 => drop(text.splice(from..from, noise.chars())),
-                    _ => {
-                        let to = to.index(text.len() + 1);
-                        drop(text.splice(to..to, part));
-                    }
-                }
-            }
-            text.into_iter().collect()
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
-        #[test]
-        fn any_bytes_are_endured(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            endure(&String::from_utf8_lossy(&bytes));
-        }
-
-        #[test]
-        fn any_text_of_yaml_signs_is_endured(text in "(cutover: v1\n)?[a-c:\\-\\[\\]{}&*!|>'\"#%@`,? \n\t~0-9]{0,200}") {
-            endure(&text);
-        }
-
-        #[test]
-        fn mutated_plans_are_endured(text in mutated()) {
-            endure(&text);
-        }
-    }
-
-    #[test]
-    fn the_good_plans_are_good() {
-        for path in ["plans/2019-04-06.yaml", "plans/first.yaml"] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-            let text = std::fs::read_to_string(&path).expect("readable");
-            if let Err(faults) = judge(&path, &text) {
-                panic!("{}", render(&faults, &path, &text));
-            }
-        }
-    }
-
-    #[test]
-    fn bombs_end_soon() {
-        let many = |number: usize, line: &dyn Fn(usize) -> String| -> String {
-            (0..number).map(line).collect()
-        };
-        let head = "cutover: v1\nname: x\n";
-        let bombs = [
-            // A small file that would fan out to a hundred million values.
-            format!(
-                "{head}lines:\n{}steps:\n{}",
-                many(10_000, &|n| format!("  l{n}: {{}}\n")),
-                many(10_000, &|n| format!(
-                    "  s{n}: {{ for_each: {{ line: all }}, run: [a], undo: {{ none: x }} }}\n"
-                ))
-            ),
-            // Ten thousand names, each of them misspelt.
-            format!(
-                "{head}steps:\n{}",
-                many(10_000, &|n| format!("  s{n}: {{ needs: [t{n}], run: [a] }}\n"))
-            ),
-            // One text with a hundred thousand look-ups.
-            format!("{head}steps:\n  a: {{ run: [a, \"{}\"] }}\n", "${{ x }}".repeat(100_000)),
-            // A hundred thousand fields that there are not.
-            format!("{head}{}", many(100_000, &|n| format!("f{n}: 1\n"))),
-            format!("{head}steps: {}", "{a: ".repeat(100_000)),
-            format!("{head}steps: \"{}\"", "\\x41".repeat(100_000)),
-        ];
-        for bomb in bombs {
-            let begun = std::time::Instant::now();
-            let (read, faults) = plan::read_anyway(Path::new("p.yaml"), &bomb.as_str().into());
-            assert!(!faults.is_empty() && faults.len() <= 1000);
-            drop((read, render(&faults, Path::new("p.yaml"), &bomb)));
-            // Unoptimised, on a busy machine: what grows with the square takes minutes.
-            assert!(begun.elapsed().as_secs() < 20, "{}", &bomb[..200]);
-        }
     }
 }
 

@@ -417,7 +417,7 @@ fn weakened(old: &Crl, new: &Crl) -> Option<Serial> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::fixture::{MADE_AT, data, issuer, serial};
+    use crate::guard::fixture::{MADE_AT, changed, data, issuer, overwritten, serial};
     use proptest::prelude::*;
 
     fn list(bytes: &'static [u8]) -> Crl {
@@ -444,18 +444,13 @@ mod tests {
     #[test]
     fn each_fault_has_its_code() {
         let whole = &data!("crl-5.der")[..];
-        let with = |change: &dyn Fn(&mut Vec<u8>)| {
-            let mut bytes = whole.to_vec();
-            change(&mut bytes);
-            bytes
-        };
         let at = MADE_AT + 2;
         let last = whole.len() - 1;
         for (name, bytes, now, expected) in [
-            ("trailing byte", with(&|bytes| bytes.push(0)), at, &["crl-der"][..]),
-            ("truncated", with(&|bytes| bytes.truncate(100)), at, &["crl-der"]),
+            ("trailing byte", changed(whole, |bytes| bytes.push(0)), at, &["crl-der"][..]),
+            ("truncated", changed(whole, |bytes| bytes.truncate(100)), at, &["crl-der"]),
             ("PEM", b"-----BEGIN X509 CRL-----".to_vec(), at, &["crl-der"]),
-            ("bad signature", with(&|bytes| bytes[last] ^= 1), at, &["crl-bad-signature"]),
+            ("bad signature", changed(whole, |bytes| bytes[last] ^= 1), at, &["crl-bad-signature"]),
             ("expired", whole.to_vec(), MADE_AT + 5 * DAY, &["crl-expired"]),
             ("old", whole.to_vec(), MADE_AT + 8 * DAY, &["crl-expired", "crl-stale"]),
             ("future", whole.to_vec(), MADE_AT - 90, &["crl-not-yet-valid"]),
@@ -538,11 +533,7 @@ mod tests {
 
         #[test]
         fn no_mutation_panics(places in proptest::collection::vec((0usize..300, any::<u8>()), 1..6)) {
-            let mut bytes = data!("crl-5.der").to_vec();
-            for (place, byte) in &places {
-                let place = place % bytes.len();
-                bytes[place] = *byte;
-            }
+            let bytes = overwritten(data!("crl-5.der"), &places);
             let (crl, _) = read(bytes.into(), &issuer(), MADE_AT);
             if let Some(crl) = crl {
                 let _ = crl.find(&serial(data!("revoked.der")));

@@ -28,3 +28,18 @@ pub(crate) fn serial(der: &[u8]) -> Serial {
 pub(crate) fn question<'a>(issuer: &'a Issuer, serial: &'a Serial) -> Question<'a> {
     Question { issuer, serial, hash: CertHash::Sha1, nonce: None }
 }
+
+/// An answer that is not quite what it was.
+pub(crate) fn changed(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    change(&mut bytes);
+    bytes
+}
+
+/// The same with a few bytes written over, each at its place modulo the length.
+pub(crate) fn overwritten(bytes: &[u8], places: &[(usize, u8)]) -> Vec<u8> {
+    changed(bytes, |bytes| {
+        let length = bytes.len();
+        places.iter().for_each(|(place, byte)| bytes[place % length] = *byte);
+    })
+}

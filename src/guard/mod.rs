@@ -17,6 +17,8 @@ pub mod paper;
 mod probe;
 mod seal;
 mod sign;
+#[doc(hidden)]
+pub mod stranger;
 mod walk;
 mod watch;
 

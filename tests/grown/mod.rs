@@ -2,24 +2,35 @@
 //!
 //! The same seed gives the same text on every machine.
 
-#![allow(dead_code, reason = "each user takes a part of it")]
-
 pub(crate) mod large;
 pub(crate) mod random;
 
 /// SplitMix64, by its published constants: one seed, one plan, even after an update of every crate.
-pub(crate) struct Chance(u64);
+pub(crate) struct Chance {
+    state: u64,
+    /// Bytes that decide instead, as long as there are any.
+    bytes: Vec<u8>,
+}
 
 impl Chance {
     /// A source that gives the same numbers for the same seed.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, bytes: Vec::new() }
+    }
+
+    /// A source that follows the bytes, one for each choice, the last one first: a fuzzer that
+    /// changes one of them changes one choice.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self { state: 0, bytes: bytes.to_vec() }
     }
 
     /// The next number.
     pub(crate) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some(byte) = self.bytes.pop() {
+            return byte.into();
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

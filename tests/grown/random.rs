@@ -35,8 +35,7 @@ const SLIPS: [&str; 24] = [
 ];
 
 /// A plan.
-pub(crate) fn plan(seed: u64) -> String {
-    let mut chance = Chance::new(seed);
+pub(crate) fn plan(mut chance: Chance) -> String {
     let chance = &mut chance;
     let mut out = String::from("cutover: v1\nname: random\n");
     if chance.once_in(2) {
@@ -245,8 +244,7 @@ fn work(out: &mut String, chance: &mut Chance, line: &str, host: &str) {
 }
 
 /// An estate: one that fits, with lines of it taken out, doubled or swapped.
-pub(crate) fn estate(good: &str, seed: u64) -> String {
-    let mut chance = Chance::new(seed);
+pub(crate) fn estate(good: &str, mut chance: Chance) -> String {
     mutated(good, &mut chance)
 }
 

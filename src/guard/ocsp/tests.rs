@@ -1,7 +1,7 @@
 //! Answers read by hand: what is accepted, and what each fault is called.
 
 use super::*;
-use crate::guard::fixture::{MADE_AT, data, issuer, question, serial};
+use crate::guard::fixture::{MADE_AT, changed, data, issuer, overwritten, question, serial};
 use proptest::prelude::*;
 
 fn judge_as(body: &[u8], cert: &[u8], now: i64) -> Judged {
@@ -39,11 +39,6 @@ fn what_openssl_signs_is_accepted() {
 fn each_fault_has_its_code() {
     use Severity::{Breach, Degraded, Lie};
     let good = &data!("ocsp-good.der")[..];
-    let with = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut bytes = good.to_vec();
-        change(&mut bytes);
-        bytes
-    };
     let error = |status: u8| vec![0x30, 3, 0x0a, 1, status];
     let at = MADE_AT + 1;
     for (name, body, now, code, severity) in [
@@ -65,11 +60,11 @@ fn each_fault_has_its_code() {
             "ocsp-not-yet-valid",
             Breach,
         ),
-        ("truncated", with(&|bytes| bytes.truncate(400)), at, "ocsp-der", Breach),
-        ("trailing byte", with(&|bytes| bytes.push(0)), at, "ocsp-der", Breach),
+        ("truncated", changed(good, |bytes| bytes.truncate(400)), at, "ocsp-der", Breach),
+        ("trailing byte", changed(good, |bytes| bytes.push(0)), at, "ocsp-der", Breach),
         ("empty", Vec::new(), at, "ocsp-der", Breach),
         ("a page", b"<html>".to_vec(), at, "ocsp-der", Breach),
-        ("long form", with(&|bytes| bytes[1] = 0x84), at, "ocsp-der", Breach),
+        ("long form", changed(good, |bytes| bytes[1] = 0x84), at, "ocsp-der", Breach),
         ("malformed", error(1), at, "ocsp-status-malformed", Breach),
         ("internal", error(2), at, "ocsp-status-internal", Breach),
         ("try later", error(3), at, "ocsp-status-try-later", Breach),
@@ -96,8 +91,7 @@ fn who_signed_wrongly_has_said_nothing() {
 fn any_changed_byte_of_a_signed_answer_is_seen() {
     let good = data!("ocsp-good.der");
     for place in 0..good.len() {
-        let mut bytes = good.to_vec();
-        bytes[place] ^= 1;
+        let bytes = changed(good, |bytes| bytes[place] ^= 1);
         let judged = judge_as(&bytes, data!("good.der"), MADE_AT + 1);
         assert!(is_failure(&judged.findings), "byte {place} changed and nothing was found");
     }
@@ -112,12 +106,7 @@ proptest! {
     #[test]
     fn no_mutation_panics(places in proptest::collection::vec((0usize..700, any::<u8>()), 1..6)) {
         for body in [&data!("ocsp-good.der")[..], data!("ocsp-revoked.der")] {
-            let mut bytes = body.to_vec();
-            for (place, byte) in &places {
-                let place = place % bytes.len();
-                bytes[place] = *byte;
-            }
-            judge_as(&bytes, data!("good.der"), MADE_AT);
+            judge_as(&overwritten(body, &places), data!("good.der"), MADE_AT);
         }
     }
 }
