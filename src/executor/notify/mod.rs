@@ -120,11 +120,15 @@ impl<'a> Place<'a> {
     fn has_it(&self) -> io::Result<Sent> {
         match self.channel {
             Channel::Directory(directory) => {
-                let there = self.file(directory, "eml").try_exists()?;
-                Ok(if there { Sent::Yes } else { Sent::Never })
+                match self.file(directory, "eml").try_exists() {
+                    Ok(true) => Ok(Sent::Yes),
+                    Ok(false) => Ok(Sent::Never),
+                    // Something else is called like the directory: nothing can be in it.
+                    Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Sent::Never),
+                    Err(error) => Err(error),
+                }
             }
-            Channel::Smtp(_) => self.mark.read(),
-            Channel::Webhook { .. } => self.mark.read(),
+            Channel::Smtp(_) | Channel::Webhook { .. } => self.mark.read(),
         }
     }
 
