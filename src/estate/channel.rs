@@ -123,7 +123,10 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
+            let address = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '%');
+            if !host.contains(':') || !host.chars().all(address) {
+                return None;
+            }
             match port {
                 "" => (host, SMTP),
                 port => (host, number(port.strip_prefix(':')?)?),
