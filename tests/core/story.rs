@@ -586,3 +586,17 @@ fn a_story_that_left_an_undo_standing_aside() {
     ];
     tell(&plan, &choices);
 }
+
+/// A person's order followed a rollback to a checkpoint: the steps that it let go on were looked at in
+/// a queue of before.
+#[test]
+fn a_story_that_kept_steps_back_after_a_rollback_to_a_checkpoint() {
+    let plan = [0, 30054, 7, 1075, 0, 0, 24054, 22952, 6109, 1072];
+    let choices = [
+        0, 10320, 14717, 86, 17714, 0, 12512, 0, 1216, 46208, 31004, 32, 3737, 0, 5339, 15254, 0,
+        0, 0, 44057, 0, 483, 2537, 0, 46065, 0, 25464, 11366, 44576, 0, 4088, 12333, 0, 0, 45289,
+        54771, 0, 33569, 0, 12971, 8033, 0, 0, 384, 26013, 0, 0, 12836, 11984, 38652, 0, 0, 0, 0,
+        0, 0, 9830, 0, 0, 0, 14232, 23372, 0,
+    ];
+    tell(&plan, &choices);
+}
