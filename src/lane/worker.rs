@@ -42,7 +42,8 @@ const AT_ONCE: usize = 16;
 /// What the worker has to know of a run. The last value counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    /// The newest record of the run.
+    /// The newest durable record of the run; what the worker writes down is as of it. The number of a
+    /// record that is not durable yet may be given again after a crash, to one that touches a site anew.
     pub seq: Seq,
     /// Line to the full names of the providers that clients are sent to; those of other services
     /// than `ocsp` and `crl` are passed over. A line that is left out is never confirmed.
@@ -73,7 +74,6 @@ impl View {
     /// A job that could lose a revocation at the site (restore, transfer, its undo, switch, start of
     /// a provider) has started, by this record.
     pub fn started(&mut self, line: &str, site: &str, seq: Seq) {
-        self.seq = self.seq.max(seq);
         let (line, site) = (line.to_owned(), site.to_owned());
         self.touches.push(Touch { line, site, seq, until: Until::Running });
     }
@@ -82,7 +82,6 @@ impl View {
     /// job that has no end in the journal counts as ended by its start: whoever resumes will touch
     /// the site again.
     pub fn ended(&mut self, line: &str, site: &str, started: Seq, seq: Seq) {
-        self.seq = self.seq.max(seq);
         let mut newest = seq;
         self.touches.retain(|touch| {
             let here = touch.line == line && touch.site == site;
@@ -94,6 +93,13 @@ impl View {
         });
         let (line, site) = (line.to_owned(), site.to_owned());
         self.touches.push(Touch { line, site, seq: newest, until: Until::Ended });
+    }
+
+    /// Records up to this one are durable. Says whether that touched anything: then there is work.
+    pub fn became_durable(&mut self, seq: Seq) -> bool {
+        let before = self.seq;
+        self.seq = before.max(seq);
+        self.touches.iter().any(|touch| touch.seq > before && touch.seq <= self.seq)
     }
 }
 
@@ -139,7 +145,7 @@ pub struct Worker {
     /// When, for which lines and touches the sites were looked at last.
     looked: Option<(Instant, BTreeSet<String>, Vec<Touch>)>,
     issuers: Issuers,
-    /// What was last told of a line: clear or not, and the newest record that had touched it.
+    /// What was last told of a line: clear or not, and as of which of the records that touched it.
     told: BTreeMap<String, (bool, Seq)>,
     /// [`View::asked`] as it was last answered.
     answered: u64,
@@ -354,7 +360,7 @@ impl Worker {
         for line in lines {
             let clear = self.lane().is_clear(&line, scene);
             let here = scene.touches.iter().filter(|touch| touch.line == line);
-            let touched = here.map(|touch| touch.seq).max().unwrap_or(0);
+            let touched = here.map(|touch| touch.seq).max().unwrap_or(0).min(as_of);
             if self.told.get(&line) != Some(&(clear, touched)) {
                 self.told.insert(line.clone(), (clear, touched));
                 self.tell(LaneSaid::Line { line, clear, as_of });

@@ -58,7 +58,7 @@ impl fmt::Debug for LaneLink {
 
 impl LaneLink {
     /// Starts the lane's worker for a run as far as it has come; `so_far` are the records that the
-    /// loop is not told of any more.
+    /// loop is not told of any more, of which those up to `durable` are.
     ///
     /// # Errors
     /// The lane's file cannot be used.
@@ -66,13 +66,15 @@ impl LaneLink {
         run: &Run,
         estate: &Arc<Estate>,
         run_dir: &RunDir,
+        durable: Seq,
         inbox: mpsc::UnboundedSender<Letter>,
     ) -> Result<Self, JournalError> {
         let graph = Arc::clone(run.graph());
         if graph.line_count() == 0 {
             return Ok(Self::default());
         }
-        let (view, for_worker) = watch::channel(View { serving: serving(run), ..View::default() });
+        let view = View { seq: durable, serving: serving(run), ..View::default() };
+        let (view, for_worker) = watch::channel(view);
         let setup = Setup { dir: run_dir.clone(), estate: Arc::clone(estate) };
         let (handle, said) = Worker::spawn(setup, for_worker)?;
         let sites = sites(&graph, estate);
@@ -94,6 +96,13 @@ impl LaneLink {
                 view.serving = now;
                 changed
             });
+        }
+    }
+
+    /// Tells the worker how far the run's journal is durable.
+    pub(super) fn became_durable(&self, seq: Seq) {
+        if let Some(inner) = &self.inner {
+            inner.view.send_if_modified(|view| view.became_durable(seq));
         }
     }
 
@@ -136,13 +145,7 @@ impl Inner {
                 let left: Vec<_> = self.open.keys().copied().collect();
                 left.into_iter().for_each(|job| self.ended(job, seq));
             }
-            _ => {
-                // No touch: the worker need not look, but it is as of this record from now on.
-                self.view.send_if_modified(|view| {
-                    view.seq = view.seq.max(seq);
-                    false
-                });
-            }
+            _ => {}
         }
     }
 

@@ -341,6 +341,7 @@ impl<L: Log> Loop<L> {
         let durable = self.log.durable();
         if *self.durable.borrow() != durable {
             self.durable.send_replace(durable);
+            self.lane.became_durable(durable);
         }
         if self.manner.kill_at.is_some_and(|record| durable >= record) {
             kill_self();

@@ -296,13 +296,14 @@ impl Runner {
         }
         let graph = Arc::clone(run.graph());
         let inbox = mpsc::unbounded_channel();
-        let (durable, durable_now) = watch::channel(journal.durable());
+        let known = journal.durable();
+        let (durable, durable_now) = watch::channel(known);
         let (listeners, progress) = (Listeners::default(), ProgressBook::default());
         manner.rehearsal = header.options.rehearsal;
         // Not by the epoch: a runner that was killed before its `opened` was durable had none.
         let is_new = first.first().is_some_and(|record| record.seq == 1);
         // A run that is taken up again was killed for what is durable already.
-        let before = if is_new { 0 } else { journal.durable() };
+        let before = if is_new { 0 } else { known };
         manner.kill_at = faults.kill_at().filter(|record| *record > before);
         manner.guard_hangs = faults.guard_hangs() && is_new;
         let guard = match &estate {
@@ -310,7 +311,7 @@ impl Runner {
             None => GuardLink::none(),
         };
         let lane = match &estate {
-            Some(estate) => LaneLink::start(&run, estate, &run_dir, inbox.0.clone())?,
+            Some(estate) => LaneLink::start(&run, estate, &run_dir, known, inbox.0.clone())?,
             None => LaneLink::default(),
         };
         let world = RealWorld {

@@ -190,10 +190,16 @@ async fn what_a_transfer_brings_over_is_suspect_until_it_is_applied_again() {
     };
     next(&mut said, true, 0).await;
     // A transfer: while it runs the line is not clear, and the copy is from before the order.
-    view.send_modify(|view| view.started("geotrust", "to", 10));
+    view.send_modify(|view| {
+        view.started("geotrust", "to", 10);
+        view.became_durable(10);
+    });
     line.fill("to");
     next(&mut said, false, 10).await;
-    view.send_modify(|view| view.ended("geotrust", "to", 10, 12));
+    view.send_modify(|view| {
+        view.ended("geotrust", "to", 10, 12);
+        view.became_durable(12);
+    });
     next(&mut said, true, 12).await;
     assert_eq!(line.row("to"), line.row("from"), "the same time and reason at both sites");
     // The new site comes to serve as well: it has to publish first.
@@ -203,10 +209,16 @@ async fn what_a_transfer_brings_over_is_suspect_until_it_is_applied_again() {
     });
     next(&mut said, true, 20).await;
     // A restore throws the revocation away: it is brought back.
-    view.send_modify(|view| view.started("geotrust", "to", 30));
+    view.send_modify(|view| {
+        view.started("geotrust", "to", 30);
+        view.became_durable(30);
+    });
     next(&mut said, false, 30).await;
     line.fill("to");
-    view.send_modify(|view| view.ended("geotrust", "to", 30, 31));
+    view.send_modify(|view| {
+        view.ended("geotrust", "to", 30, 31);
+        view.became_durable(31);
+    });
     next(&mut said, true, 31).await;
     assert_eq!(line.row("to"), line.row("from"));
     drop(view);
@@ -218,6 +230,43 @@ async fn what_a_transfer_brings_over_is_suspect_until_it_is_applied_again() {
     assert!(published.count() >= 4, "ocsp and crl, at both sites");
     let (_, revocation) = lane.revocations().next().expect("one");
     assert!(revocation.delay().is_some());
+}
+
+/// A crash may take a record away whose end was not durable, and its number is given to another.
+#[tokio::test]
+async fn what_is_done_after_a_record_that_is_not_durable_does_not_count_as_of_it() {
+    let line = Line::new();
+    line.order(SERIAL, Reason::KeyCompromise).expect("accepted");
+    let view = View { seq: 4, serving: serving(&["from"]), ..View::default() };
+    let (view, receiver) = tokio::sync::watch::channel(view);
+    let setup = Setup { dir: line.run_dir(), estate: Arc::clone(&line.estate) };
+    let (mut worker, mut said) = Worker::new(setup, receiver).expect("opens");
+    let mut told = async |worker: &mut Worker| {
+        worker.turn().await.expect("the file works");
+        let mut told = None;
+        while let Ok(word) = said.try_recv() {
+            if let LaneSaid::Line { clear, as_of, .. } = word {
+                told = Some((clear, as_of));
+            }
+        }
+        told
+    };
+    assert_eq!(told(&mut worker).await, Some((true, 4)));
+    view.send_modify(|view| {
+        view.started("geotrust", "from", 10);
+        view.became_durable(10);
+        view.ended("geotrust", "from", 10, 12);
+        assert!(!view.became_durable(11), "nothing that touches");
+    });
+    assert_eq!(told(&mut worker).await, Some((false, 11)));
+    view.send_modify(|view| assert!(view.became_durable(12)));
+    assert_eq!(told(&mut worker).await, Some((true, 12)));
+    let (entries, _) = cutover::lane::file::read(&line.run_dir()).expect("reads");
+    let as_of = entries.iter().filter_map(|entry| match &entry.said {
+        LaneEntry::Applied { as_of, .. } | LaneEntry::Published { as_of, .. } => Some(*as_of),
+        _ => None,
+    });
+    assert!(as_of.clone().all(|seq| matches!(seq, 4 | 11 | 12)), "{:?}", as_of.collect::<Vec<_>>());
 }
 
 #[test]
