@@ -2,9 +2,9 @@
 
 #[path = "cli/author.rs"]
 mod author;
-#[cfg(feature = "lab")]
 #[path = "cli/https.rs"]
 mod https;
+#[cfg(feature = "lab")]
 #[path = "cli/preflight.rs"]
 mod preflight;
 #[expect(dead_code, reason = "each test binary uses a part of it")]

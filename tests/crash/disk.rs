@@ -4,15 +4,13 @@
 
 use crate::space::{Said, Space, eventually};
 use crate::tools::{
-    JOURNAL, Rule, Tmpfs, count, durable, has, is_root, lines, records, skipped, under, was_killed,
+    JOURNAL, MINUTE, RUN, Rule, Tmpfs, count, durable, has, is_root, lines, records, skipped,
+    space, under, was_killed,
 };
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// Four deeds in a row, each a line.
 const PLAN: &str = r#"
@@ -25,14 +23,6 @@ steps:
     check: { run: [sh, -c, "grep -qsx $0 log || exit 1", "${{ n }}"] }
     undo: { none: nothing }
 "#;
-
-fn space() -> Space {
-    let space = Space::in_memory();
-    space.write("p.yaml", PLAN);
-    space
-}
-
-const RUN: [&str; 4] = ["run", "p.yaml", "--run", "r"];
 
 #[track_caller]
 fn all_once(space: &Space, what: &str) {
@@ -54,7 +44,7 @@ fn nothing_without_its_record(space: &Space, records: &[serde_json::Value], what
 /// One call on the journal fails, each in turn; only that one: whoever tried again would go on.
 fn one_call_fails(op: &'static str, does: &str, said: &str) {
     for at in 1.. {
-        let (space, what) = (space(), format!("{op} {at} {does}"));
+        let (space, what) = (space(PLAN), format!("{op} {at} {does}"));
         let rule = Rule::journal(op, at, does);
         let Some(mut run) = under(&space, &rule, &RUN) else { return };
         let ended = Said::of(&run.output().expect("it starts"));
@@ -95,7 +85,7 @@ fn a_write_that_fails_or_tears_is_final() {
 
 #[test]
 fn short_writes_glue_no_lines() {
-    let space = space();
+    let space = space(PLAN);
     let rule = Rule { at: "1+".to_owned(), ..Rule::journal("write", 1, "short") };
     let Some(mut run) = under(&space, &rule, &RUN) else { return };
     Said::of(&run.output().expect("it starts")).exits(0);
@@ -107,7 +97,7 @@ fn short_writes_glue_no_lines() {
 #[test]
 fn what_is_not_the_journal_only_warns() {
     for path in ["/status.", "/stdout$", "/attempts/"] {
-        let space = space();
+        let space = space(PLAN);
         let does = "fail:28".to_owned();
         let rule = Rule { path: path.to_owned(), op: "write", at: "1+".to_owned(), does };
         let Some(mut run) = under(&space, &rule, &RUN) else { return };
@@ -120,7 +110,7 @@ fn what_is_not_the_journal_only_warns() {
 /// look are answered.
 #[test]
 fn while_a_sync_hangs_nothing_starts_and_nothing_is_acknowledged() {
-    let space = space();
+    let space = space(PLAN);
     let gate = space.file("gate");
     let does = format!("wait:{}", gate.display());
     let Some(run) = under(&space, &Rule::journal("sync", 4, &does), &RUN) else { return };
@@ -129,10 +119,14 @@ fn while_a_sync_hangs_nothing_starts_and_nothing_is_acknowledged() {
     let before = lines(&space, "log");
     let mut hold = space.command(&["hold", "r", "--reason", "slow disk"]);
     let mut hold = hold.stdout(std::process::Stdio::null()).spawn().expect("it starts");
-    space.run(&["status", "r"]).exits(0);
-    space.run(&["journal", "show", "r"]).exits(0);
-    // For a while nothing comes of it; nothing tells that nothing happens.
-    std::thread::sleep(Duration::from_millis(500));
+    eventually("the runner has the hold's connection", MINUTE, || {
+        is_asked(going.pid()).then_some(())
+    });
+    // Long enough for an answer that came too early; nothing tells that nothing comes.
+    for _ in 0..10 {
+        space.run(&["status", "r"]).exits(0);
+        space.run(&["journal", "show", "r"]).exits(0);
+    }
     assert_eq!(hold.try_wait().expect("a child of ours"), None, "acknowledged and not durable");
     assert_eq!(lines(&space, "log"), before);
     nothing_without_its_record(&space, &durable(&space, "r"), "hung");
@@ -141,6 +135,21 @@ fn while_a_sync_hangs_nothing_starts_and_nothing_is_acknowledged() {
     space.run(&["release", "r"]).exits(0);
     going.end().exits(0);
     all_once(&space, "hung");
+}
+
+/// Whether a process has taken a connection to its run's socket.
+fn is_asked(pid: u32) -> bool {
+    const CONNECTED: &str = " 03 ";
+    let held = fs::read_dir(format!("/proc/{pid}/fd")).expect("Linux");
+    let held: Vec<String> = held
+        .filter_map(|entry| {
+            fs::read_link(entry.ok()?.path()).ok()?.into_os_string().into_string().ok()
+        })
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let sockets = fs::read_to_string("/proc/net/unix").expect("Linux");
+    let mut taken = sockets.lines().filter(|it| it.contains(CONNECTED) && it.ends_with("/socket"));
+    taken.any(|line| line.split_whitespace().any(|word| held.iter().any(|it| it == word)))
 }
 
 /// The disk fills in the middle of a run; the run's directory lies on it, the plan does not.
@@ -214,7 +223,7 @@ fn on_a_full_disk_a_request_frees_the_ballast_by_itself() {
 fn without_inodes_a_step_fails_before_its_deed_and_goes_on_when_there_are_some() {
     // Directory, run directory, lock, journal, ballast, socket; nothing for attempts.
     let Some(disk) = Tmpfs::new("size=8m,nr_inodes=8") else { return };
-    let space = space();
+    let space = space(PLAN);
     let run = disk.path().join("r").display().to_string();
     let said = space.run(&["run", "p.yaml", "--run", &run]);
     assert!([2, 4, 5].contains(&said.code), "{said:?}");
@@ -238,7 +247,7 @@ fn questions(space: &Space, run: &str) -> String {
 #[test]
 fn a_run_directory_that_cannot_be_written_is_refused_before_any_deed() {
     let Some(disk) = Tmpfs::new("size=8m") else { return };
-    let space = space();
+    let space = space(PLAN);
     let run = disk.path().join("r").display().to_string();
     disk.remount("ro");
     space.run(&["run", "p.yaml", "--run", &run]).exits(2).says("Read-only file system");
@@ -314,7 +323,7 @@ fn without_descriptors_nothing_is_done_that_is_not_recorded() {
     }
     let mut ends = BTreeMap::new();
     for files in (6..28).step_by(7).chain(28..44) {
-        let space = space();
+        let space = space(PLAN);
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={files}:{files}")).arg(crate::tools::program()).args(RUN);
         command.current_dir(space.path()).env("NO_COLOR", "1");

@@ -2,7 +2,7 @@
 //! places, not moments: the process is killed by the call itself.
 
 use crate::space::{Said, Space};
-use crate::tools::{Rule, count, lines, under, was_killed};
+use crate::tools::{Rule, count, lines, space, under, was_killed};
 use std::collections::BTreeMap;
 use std::process::Output;
 use std::thread;
@@ -72,12 +72,6 @@ const STRIKES: [(&str, &str); 6] = [
     ("sync", "kill-before"),
     ("sync", "kill-after"),
 ];
-
-fn space(plan: &str) -> Space {
-    let space = Space::in_memory();
-    space.write("p.yaml", plan);
-    space
-}
 
 /// Runs under a rule. None where there is no shim.
 fn struck(space: &Space, rule: &Rule, args: &[&str]) -> Option<Output> {

@@ -2,39 +2,14 @@
 //! the plan while it runs; answer at once; approve what is over; move and copy what they should not.
 
 use crate::space::{Said, Space, eventually};
-use crate::tools::{count, has, is_root, lines, program, records, skipped, was_killed};
+use crate::tools::{
+    MINUTE, RUN, began, count, has, is_root, lines, program, records, skipped, space,
+    waiting_then_c, was_killed,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-const PLAN: &str = r#"
-cutover: v1
-name: people
-steps:
-  a: { run: [sh, -c, "echo a >> log"], undo: { none: nothing } }
-  b:
-    needs: [a]
-    run: [sh, -c, "touch began; while test ! -e go; do sleep 0.02; done; echo b >> log"]
-    check: { run: [sh, -c, "grep -qsx b log || exit 1"] }
-    undo: { none: nothing }
-  c: { needs: [b], run: [sh, -c, "echo c >> log"], undo: { none: nothing } }
-"#;
-
-const RUN: [&str; 4] = ["run", "p.yaml", "--run", "r"];
-
-fn space(plan: &str) -> Space {
-    let space = Space::in_memory();
-    space.write("p.yaml", plan);
-    space
-}
-
-fn began(space: &Space) {
-    eventually("`b` acts", MINUTE, || space.file("began").exists().then_some(()));
-}
 
 #[track_caller]
 fn all_once(space: &Space) {
@@ -52,7 +27,7 @@ fn killed_at(space: &Space, record: u32) {
 
 #[test]
 fn a_run_is_not_started_twice_by_whatever_path_or_view_of_the_disk() {
-    let space = space(PLAN);
+    let space = space(&waiting_then_c());
     let going = space.start(&RUN);
     began(&space);
     symlink(space.file("r"), space.file("linked")).expect("linked");
@@ -84,7 +59,7 @@ fn a_run_is_not_started_twice_by_whatever_path_or_view_of_the_disk() {
 #[test]
 fn two_who_start_at_once_are_one_runner() {
     for round in 0..10 {
-        let space = space(PLAN);
+        let space = space(&waiting_then_c());
         space.write("go", "");
         let start = || {
             let mut run = space.command(&RUN);
@@ -98,7 +73,7 @@ fn two_who_start_at_once_are_one_runner() {
         all_once(&space);
     }
     for round in 0..10 {
-        let space = space(PLAN);
+        let space = space(&waiting_then_c());
         space.write("go", "");
         killed_at(&space, 4);
         let start = || {
@@ -115,12 +90,12 @@ fn two_who_start_at_once_are_one_runner() {
 
 #[test]
 fn a_plan_that_is_edited_in_mid_run_changes_nothing_and_that_is_said() {
-    let space = space(PLAN);
+    let space = space(&waiting_then_c());
     space.write("estate.yaml", "estate: v1\nname: e\nsites: {}\n");
     let mut run = space.command(&RUN);
     let args = ["--estate", "estate.yaml", "--fault", "runner=kill@4"];
     assert!(was_killed(&run.args(args).output().expect("it starts")));
-    space.write("p.yaml", &PLAN.replace("echo c", "echo other"));
+    space.write("p.yaml", &waiting_then_c().replace("echo c", "echo other"));
     space.write("estate.yaml", "no estate at all");
     space.write("go", "");
     let said = space.run(&["resume", "r"]).exits(0);
@@ -224,7 +199,7 @@ fn who_approves_after_an_abort_is_refused_and_told_why() {
 
 #[test]
 fn a_moved_run_goes_on_and_a_copied_one_asks() {
-    let space = space(PLAN);
+    let space = space(&waiting_then_c());
     space.write("go", "");
     killed_at(&space, 4);
     fs::rename(space.file("r"), space.file("moved")).expect("moved");

@@ -1,42 +1,17 @@
 //! Strangers on the same machine, hostile values, secrets, seals. The table of threats is in the
 //! README beside this file.
 
-use crate::space::{Said, Space, eventually};
-use crate::tools::{count, every_file, has, is_root, lines, program, records, skipped};
+use crate::space::{Said, Space};
+use crate::tools::{
+    RUN, WAITING, began, count, every_file, has, is_root, lines, program, records, skipped, space,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-const MINUTE: Duration = Duration::from_secs(60);
 const NOBODY: u32 = 65534;
-
-/// `b` waits for the file `go`.
-const PLAN: &str = r#"
-cutover: v1
-name: security
-steps:
-  a: { run: [sh, -c, "echo a >> log"], undo: { none: nothing } }
-  b:
-    needs: [a]
-    run: [sh, -c, "touch began; while test ! -e go; do sleep 0.02; done; echo b >> log"]
-    check: { run: [sh, -c, "grep -qsx b log || exit 1"] }
-    undo: { none: nothing }
-"#;
-
-const RUN: [&str; 4] = ["run", "p.yaml", "--run", "r"];
-
-fn space(plan: &str) -> Space {
-    let space = Space::in_memory();
-    space.write("p.yaml", plan);
-    space
-}
-
-fn began(space: &Space) {
-    eventually("`b` acts", MINUTE, || space.file("began").exists().then_some(()));
-}
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).expect("there").permissions().mode() & 0o777
@@ -44,7 +19,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn nobody_else_may_enter_a_run_whatever_the_umask() {
-    let space = space(PLAN);
+    let space = space(WAITING);
     let mut run = Command::new("sh");
     run.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(program()).args(RUN);
     run.current_dir(space.path()).env("NO_COLOR", "1").stdin(Stdio::null());
@@ -107,7 +82,7 @@ fn program_path() -> std::path::PathBuf {
 /// Who asks is known by the socket, not by what he says; and first he must get there.
 #[test]
 fn who_asks_is_who_the_kernel_says() {
-    let Some(nobody) = Nobody::new(PLAN) else { return };
+    let Some(nobody) = Nobody::new(WAITING) else { return };
     let space = &nobody.space;
     let going = space.start(&RUN);
     began(space);
@@ -133,7 +108,7 @@ fn who_asks_is_who_the_kernel_says() {
 /// Not root: what a runner needs of /proc it finds, though nobody may look into it.
 #[test]
 fn a_runner_that_is_not_root_finds_its_leftovers_and_shows_nobody_its_memory() {
-    let Some(nobody) = Nobody::new(PLAN) else { return };
+    let Some(nobody) = Nobody::new(WAITING) else { return };
     let space = &nobody.space;
     let mut run = nobody.cutover(&RUN);
     run.env("CANARY", "a-canary-in-the-environment");
@@ -224,7 +199,7 @@ fn names_that_are_paths_are_refused() {
 #[test]
 fn links_in_a_run_directory_are_not_followed() {
     for file in ["journal.jsonl", "journal.jsonl.new", "lock", "ballast", "seal.json.new"] {
-        let space = space(PLAN);
+        let space = space(WAITING);
         space.write("go", "");
         space.write("victim", "kept");
         fs::create_dir(space.file("r")).expect("made");
@@ -237,7 +212,7 @@ fn links_in_a_run_directory_are_not_followed() {
             assert_eq!(lines(&space, "log"), [""; 0], "{file}");
         }
     }
-    let space = space(PLAN);
+    let space = space(WAITING);
     fs::create_dir(space.file("elsewhere")).expect("made");
     std::os::unix::fs::symlink("elsewhere", space.file("r")).expect("linked");
     space.run(&RUN).exits(2).says("not a directory");
@@ -266,7 +241,7 @@ sites:
   to: {}
 "#,
     );
-    space.write("p.yaml", PLAN);
+    space.write("p.yaml", WAITING);
     let mut run = space.command(&RUN);
     run.args(["--estate", "estate.yaml"])
         .env("CANARY_PASSWORD", CANARY)
@@ -311,7 +286,7 @@ fn holds(bytes: &[u8]) -> bool {
 /// A secret written into an estate is refused, and not shown.
 #[test]
 fn a_secret_in_an_estate_is_refused_and_not_repeated() {
-    let space = space(PLAN);
+    let space = space(WAITING);
     space.write(
         "estate.yaml",
         &format!(
@@ -327,7 +302,7 @@ fn a_secret_in_an_estate_is_refused_and_not_repeated() {
 /// A closed run is sealed; who takes its newest records away, or writes it anew, is seen.
 #[test]
 fn a_seal_shows_what_was_taken_away_and_a_key_shows_who_sealed_it() {
-    let space = space(PLAN);
+    let space = space(WAITING);
     space.write("go", "");
     space.run(&RUN).exits(0);
     space.run(&["journal", "verify", "r"]).exits(0).says("sealed").says("without a key");

@@ -1,39 +1,12 @@
 //! Signals, frozen processes, lost terminals, clocks that jump.
 
 use crate::space::{Going, Space, eventually};
-use crate::tools::{count, has, lines, skipped, with_clock};
+use crate::tools::{
+    MINUTE, RUN, began, count, has, lines, skipped, space, waiting_then_c, with_clock,
+};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// `b` waits for the file `go`; what is done is a line.
-const PLAN: &str = r#"
-cutover: v1
-name: signals
-steps:
-  a: { run: [sh, -c, "echo a >> log"], undo: { none: nothing } }
-  b:
-    needs: [a]
-    run: [sh, -c, "touch began; while test ! -e go; do sleep 0.02; done; echo b >> log"]
-    check: { run: [sh, -c, "grep -qsx b log || exit 1"] }
-    undo: { none: nothing }
-  c: { needs: [b], run: [sh, -c, "echo c >> log"], undo: { none: nothing } }
-"#;
-
-const RUN: [&str; 4] = ["run", "p.yaml", "--run", "r"];
-
-fn space() -> Space {
-    let space = Space::in_memory();
-    space.write("p.yaml", PLAN);
-    space
-}
-
-fn began(space: &Space) {
-    eventually("`b` acts", MINUTE, || space.file("began").exists().then_some(()));
-}
 
 #[track_caller]
 fn all_once(space: &Space, what: &str) {
@@ -44,7 +17,7 @@ fn all_once(space: &Space, what: &str) {
 
 /// Sends the signals while `b` runs. Each is seen before the next is sent.
 fn struck(signals: &[(Signal, &str)]) -> (Space, Going) {
-    let space = space();
+    let space = space(&waiting_then_c());
     let going = space.start(&RUN);
     began(&space);
     let log = space.file("stderr.log");
@@ -113,7 +86,7 @@ fn a_hangup_stops_nothing_however_often() {
 
 #[test]
 fn a_frozen_runner_keeps_its_run_and_goes_on_when_it_thaws() {
-    let space = space();
+    let space = space(&waiting_then_c());
     let going = space.start(&RUN);
     began(&space);
     going.signal(Signal::STOP);
@@ -134,7 +107,7 @@ fn a_lost_terminal_does_not_stop_a_run() {
     if !has("script") {
         return skipped("there is no `script` to have a terminal of");
     }
-    let space = space();
+    let space = space(&waiting_then_c());
     let program = crate::tools::program();
     let line = format!("'{}' {}", program.to_string_lossy(), RUN.join(" "));
     let mut terminal = Command::new("script");
@@ -162,7 +135,7 @@ fn a_lost_terminal_does_not_stop_a_run() {
 
 #[test]
 fn readers_that_go_away_end_nothing() {
-    let space = space();
+    let space = space(&waiting_then_c());
     space.write("go", "");
     let mut run = space.command(&RUN);
     let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -176,7 +149,7 @@ fn readers_that_go_away_end_nothing() {
 #[test]
 fn a_clock_that_jumps_is_said_and_changes_nothing() {
     for (by, said) in [("3600", "jumped forward"), ("-3600", "jumped back")] {
-        let space = space();
+        let space = space(&waiting_then_c());
         let Some(run) = with_clock(&space, &space.file("clock"), &RUN) else { return };
         let going = space.go(run);
         began(&space);

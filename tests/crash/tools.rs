@@ -1,6 +1,6 @@
 //! What the faults are made with: the shim, small disks, and looks at what came about.
 
-use crate::space::{Said, Space};
+use crate::space::{Said, Space, eventually};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
@@ -8,6 +8,44 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Longer than anything awaited here takes.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// The run that most tests make.
+pub(crate) const RUN: [&str; 4] = ["run", "p.yaml", "--run", "r"];
+
+/// `b` waits for the file `go`; what is done is a line.
+pub(crate) const WAITING: &str = r#"
+cutover: v1
+name: waiting
+steps:
+  a: { run: [sh, -c, "echo a >> log"], undo: { none: nothing } }
+  b:
+    needs: [a]
+    run: [sh, -c, "touch began; while test ! -e go; do sleep 0.02; done; echo b >> log"]
+    check: { run: [sh, -c, "grep -qsx b log || exit 1"] }
+    undo: { none: nothing }
+"#;
+
+/// The same with something to do when `b` is done.
+pub(crate) fn waiting_then_c() -> String {
+    [WAITING, "  c: { needs: [b], run: [sh, -c, \"echo c >> log\"], undo: { none: nothing } }\n"]
+        .concat()
+}
+
+/// A directory, on no disk, that holds the plan.
+pub(crate) fn space(plan: &str) -> Space {
+    let space = Space::in_memory();
+    space.write("p.yaml", plan);
+    space
+}
+
+/// Waits until `b` of [`WAITING`] acts.
+pub(crate) fn began(space: &Space) {
+    eventually("`b` acts", MINUTE, || space.file("began").exists().then_some(()));
+}
 
 /// The file of a run at which faults strike.
 pub(crate) const JOURNAL: &str = "/journal.jsonl";
