@@ -4,8 +4,7 @@
 //! begun and after it ended, each durably. A mark of the beginning alone is a doubt. Not known here:
 //! how anything is sent.
 
-use crate::journal::store::sync_directory_of;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -73,7 +72,7 @@ impl Mark {
 
 /// Whole or not at all, and never over what is there: that one may have been sent already.
 pub(super) fn write_once(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     fs::create_dir_all(directory)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".notice-").permissions(fs::Permissions::from_mode(mode));
@@ -86,6 +85,14 @@ pub(super) fn write_once(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
         Err(error) => return Err(error.error),
     }
     sync_directory_of(path)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
 }
 
 #[cfg(test)]
