@@ -78,9 +78,17 @@ fn ends(outlook: &Outlook, fit: &InWindow, zone: &TimeZone, say: &mut impl FnMut
         let why = "durations are guesses, so this share is no odds";
         say("", &format!("{chance} of them complete by {deadline}; {why}"));
     }
-    if fit.rolled_back + fit.held > 0 {
+    if fit.rolled_back + fit.held + fit.without_lines > 0 {
+        let lines = match (fit.without_lines, fit.without_lines_inside) {
+            (0, _) => String::new(),
+            (all, inside) => format!(
+                "{} complete without a line or more, rolled back alone, {} of them by {deadline}; ",
+                grouped(u64::from(all)),
+                grouped(u64::from(inside))
+            ),
+        };
         let what = format!(
-            "{} roll back, {} of them by {deadline}; {} wait for people",
+            "{lines}{} roll back, {} of them by {deadline}; {} wait for people",
             grouped(u64::from(fit.rolled_back)),
             grouped(u64::from(fit.rolled_back_inside)),
             grouped(u64::from(fit.held))
@@ -162,6 +170,8 @@ struct JsonWindow {
     inside: u32,
     rolled_back: u32,
     rolled_back_inside: u32,
+    without_lines: u32,
+    without_lines_inside: u32,
     held: u32,
     criticality: Vec<JsonShare>,
     turn_back: Vec<JsonTurnBack>,
@@ -265,6 +275,8 @@ fn json_window(graph: &Graph, outlook: &Outlook, fit: &InWindow) -> JsonWindow {
         inside: fit.inside,
         rolled_back: fit.rolled_back,
         rolled_back_inside: fit.rolled_back_inside,
+        without_lines: fit.without_lines,
+        without_lines_inside: fit.without_lines_inside,
         held: fit.held,
         criticality: fit.criticality.iter().map(share).collect(),
         turn_back: turns.collect(),

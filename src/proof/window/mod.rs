@@ -7,6 +7,7 @@
 
 mod back;
 mod fan;
+mod lines;
 mod random;
 mod ready;
 mod schedule;
@@ -108,6 +109,10 @@ pub struct InWindow {
     pub rolled_back: u32,
     /// Of these, those whose rollback ended by the deadline.
     pub rolled_back_inside: u32,
+    /// Executions that completed without a line or more: these had been rolled back alone.
+    pub without_lines: u32,
+    /// Of these, those that completed by the deadline.
+    pub without_lines_inside: u32,
     /// Executions that a failure for good left to people.
     pub held: u32,
     /// Share of the completed executions in which the step was on the critical path, largest first;
@@ -220,6 +225,7 @@ pub fn judge(graph: &Graph, times: &Times, options: &Options, fan: &Fan) -> Opti
             task: &Task::new(graph, &doing, &of_window(graph, parts)),
             from,
             seed: options.seed,
+            proofs: simulate::Proofs::new(graph),
         };
         in_window(window, &stage, options, fan)
     });
@@ -305,6 +311,8 @@ fn in_window(window: &Window, stage: &Stage<'_>, options: &Options, fan: &Fan) -
         inside: by_deadline(&tally.ends),
         rolled_back: tally.back.len() as u32,
         rolled_back_inside: by_deadline(&tally.back),
+        without_lines: tally.partly.len() as u32,
+        without_lines_inside: by_deadline(&tally.partly),
         held: tally.held,
         criticality,
         turn_back: turn_back(stage, window.opens, deadline, fan),

@@ -1,64 +1,93 @@
 //! A set of small numbers that gives its least at once: bits in words, and over them a bit for each
 //! word that is not empty, up to a single word. Adding, taking and finding touch a word of each level
-//! (three for 100,000 numbers), where a heap walks and a tree asks the allocator.
+//! at most (three for 100,000 numbers), where a heap walks and a tree asks the allocator.
 
 /// A set of numbers below a bound.
 #[derive(Clone, Debug)]
 pub(super) struct Ready {
-    /// The numbers themselves first, one word last.
-    levels: Vec<Vec<u64>>,
+    /// The numbers themselves.
+    words: Vec<u64>,
+    /// Which words are not empty, and so on, until one word is left; none over a single word.
+    over: Vec<Vec<u64>>,
+    /// The least of them, or [`NONE`].
+    least: u32,
 }
+
+/// Above every number.
+const NONE: u32 = u32::MAX;
 
 impl Ready {
     /// An empty set for numbers below `bound`.
     pub(super) fn new(bound: usize) -> Self {
-        let mut levels = Vec::new();
-        let mut words = bound;
-        loop {
-            words = words.div_ceil(64).max(1);
-            levels.push(vec![0; words]);
-            if words == 1 {
-                return Self { levels };
-            }
+        let words = vec![0; bound.div_ceil(64).max(1)];
+        let mut over = Vec::new();
+        let mut length = words.len();
+        while length > 1 {
+            length = length.div_ceil(64);
+            over.push(vec![0; length]);
         }
+        Self { words, over, least: NONE }
     }
 
     pub(super) fn insert(&mut self, number: u32) {
+        self.least = self.least.min(number);
         let mut at = number as usize;
-        for level in &mut self.levels {
-            let word = &mut level[at >> 6];
-            let was = *word;
-            *word |= 1 << (at & 63);
+        let word = &mut self.words[at >> 6];
+        let mut was = *word;
+        *word |= 1 << (at & 63);
+        for level in &mut self.over {
             if was != 0 {
                 return;
             }
             at >>= 6;
+            let word = &mut level[at >> 6];
+            was = *word;
+            *word |= 1 << (at & 63);
         }
     }
 
     pub(super) fn remove(&mut self, number: u32) {
         let mut at = number as usize;
-        for level in &mut self.levels {
+        let word = &mut self.words[at >> 6];
+        *word &= !(1 << (at & 63));
+        let mut is = *word;
+        if is != 0 {
+            if self.least == number {
+                // Nothing below it in its word: the next is the least one there.
+                self.least = (number & !63) | is.trailing_zeros();
+            }
+            return;
+        }
+        for level in &mut self.over {
+            at >>= 6;
             let word = &mut level[at >> 6];
             *word &= !(1 << (at & 63));
-            if *word != 0 {
-                return;
+            is = *word;
+            if is != 0 {
+                break;
             }
-            at >>= 6;
         }
+        if self.least == number {
+            self.least = self.found();
+        }
+    }
+
+    /// The least number, looked for from the top.
+    fn found(&self) -> u32 {
+        let mut at = 0;
+        for level in self.over.iter().rev().chain([&self.words]) {
+            let word = level[at];
+            if word == 0 {
+                return NONE;
+            }
+            at = (at << 6) | word.trailing_zeros() as usize;
+        }
+        at as u32
     }
 
     /// The least number in the set.
     pub(super) fn first(&self) -> Option<u32> {
-        let mut at = 0;
-        for level in self.levels.iter().rev() {
-            let word = level[at];
-            if word == 0 {
-                return None;
-            }
-            at = (at << 6) | word.trailing_zeros() as usize;
-        }
-        Some(at as u32)
+        (self.least != NONE).then_some(self.least)
     }
 
     /// Empties it; costs what is in it.

@@ -21,7 +21,7 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) struct Side {
     way: Way,
     /// Steps that take the same limits share a queue; of each step its queue, and its place there.
-    class: Vec<(u16, u32)>,
+    pub(super) class: Vec<(u16, u32)>,
     classes: Vec<Class>,
     limits: Vec<u32>,
 }
@@ -64,6 +64,32 @@ impl Side {
         Self { way, class, classes, limits }
     }
 
+    /// Empty queues, one for each class.
+    pub(super) fn queues(&self) -> Vec<Ready> {
+        self.classes.iter().map(|class| Ready::new(class.steps.len())).collect()
+    }
+
+    /// What a step takes one of.
+    pub(super) fn limits_of(&self, step: StepId) -> &[LimitId] {
+        &self.classes[self.class[step.index()].0 as usize].limits
+    }
+
+    /// Takes the first in rank of those that the limits allow out of its queue.
+    pub(super) fn take_first(&self, queues: &mut [Ready], used: &[u32]) -> Option<StepId> {
+        let mut first: Option<(u32, StepId, u32, usize)> = None;
+        for (at, class) in self.classes.iter().enumerate() {
+            let Some(place) = queues[at].first() else { continue };
+            let free = |limit: &LimitId| used[limit.index()] < self.limits[limit.index()];
+            let (step, rank) = class.steps[place as usize];
+            if first.is_none_or(|(least, ..)| rank < least) && class.limits.iter().all(free) {
+                first = Some((rank, step, place, at));
+            }
+        }
+        let (_, step, place, class) = first?;
+        queues[class].remove(place);
+        Some(step)
+    }
+
     fn waited_for<'g>(&self, graph: &'g Graph, step: StepId) -> &'g [StepId] {
         match self.way {
             Way::Undo => graph.dependents(step),
@@ -104,14 +130,15 @@ pub(super) struct Task<'a> {
 
 /// Of a step all that a schedule looks at while it is made, side by side.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+pub(super) struct Slot {
     /// How many it still waits for.
-    left: u32,
+    pub(super) left: u32,
     /// The step whose end let it begin.
     after: u32,
     /// The round in which it was queued.
     queued: u32,
-    tries: u32,
+    /// Attempts begun.
+    pub(super) tries: u32,
 }
 
 impl Slot {
@@ -167,6 +194,10 @@ impl<'a> Task<'a> {
         }
     }
 
+    pub(super) fn part(&self, step: StepId) -> Part {
+        self.parts[step.index()]
+    }
+
     pub(super) fn is_there(&self, step: StepId) -> bool {
         self.parts[step.index()] != Part::Absent
     }
@@ -181,17 +212,21 @@ pub(super) enum Ended {
     Failed(StepId, i64),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+/// What happens to a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// An attempt reaches its end.
     Ends,
+    /// An attempt fails.
     Fails,
+    /// The time has come that it waited for.
     Comes,
 }
 
 /// What happens to a step at a moment, in one number: they are taken in the order of moments, at one
 /// moment in the order of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Happens(Reverse<u128>);
+pub(super) struct Happens(Reverse<u128>);
 
 impl Happens {
     fn new(at: i64, step: StepId, what: What) -> Self {
@@ -200,15 +235,15 @@ impl Happens {
         Self(Reverse(u128::from(at) << 64 | u128::from(step.0) << 2 | what as u128))
     }
 
-    fn at(self) -> i64 {
+    pub(super) fn at(self) -> i64 {
         (((self.0.0 >> 64) as u64) ^ (1 << 63)).cast_signed()
     }
 
-    fn step(self) -> StepId {
+    pub(super) fn step(self) -> StepId {
         StepId((self.0.0 >> 2) as u32)
     }
 
-    fn what(self) -> What {
+    pub(super) fn what(self) -> What {
         match self.0.0 & 3 {
             0 => What::Ends,
             1 => What::Fails,
@@ -222,11 +257,13 @@ impl Happens {
 pub(super) struct Bench<'a> {
     graph: &'a Graph,
     side: &'a Side,
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// Steps that wait for a limit, by class.
-    queues: Vec<Ready>,
-    events: BinaryHeap<Happens>,
-    used: Vec<u32>,
+    pub(super) queues: Vec<Ready>,
+    /// What is still to happen.
+    pub(super) events: BinaryHeap<Happens>,
+    /// Of each limit how many are taken.
+    pub(super) used: Vec<u32>,
     /// Of each limit the round in which it was used up no more, and whose place became free.
     freed: Vec<(u32, u32)>,
     /// Steps that have ended in this moment without taking any time.
@@ -256,7 +293,7 @@ impl<'a> Bench<'a> {
             graph,
             side,
             slots: Vec::with_capacity(graph.len()),
-            queues: side.classes.iter().map(|class| Ready::new(class.steps.len())).collect(),
+            queues: side.queues(),
             events: BinaryHeap::new(),
             used: vec![0; side.limits.len()],
             freed: vec![(NONE, NONE); side.limits.len()],
@@ -383,7 +420,7 @@ impl<'a> Bench<'a> {
 
     fn free(&mut self, step: StepId, round: u32) {
         let side = self.side;
-        for limit in &side.classes[side.class[step.index()].0 as usize].limits {
+        for limit in side.limits_of(step) {
             let used = &mut self.used[limit.index()];
             if *used == side.limits[limit.index()] {
                 self.freed[limit.index()] = (round, step.0);
@@ -407,30 +444,16 @@ impl<'a> Bench<'a> {
 
     /// Starts what the limits allow, the first in rank first.
     fn start(&mut self, now: i64, round: u32, draw: &mut impl FnMut(StepId) -> Attempt) {
-        let side = self.side;
-        loop {
-            let mut first: Option<(u32, StepId, u32, usize)> = None;
-            for (at, class) in side.classes.iter().enumerate() {
-                let free = |limit: &LimitId| self.used[limit.index()] < side.limits[limit.index()];
-                if !class.limits.iter().all(free) {
-                    continue;
-                }
-                let Some(place) = self.queues[at].first() else { continue };
-                let (step, rank) = class.steps[place as usize];
-                if first.is_none_or(|(least, ..)| rank < least) {
-                    first = Some((rank, step, place, at));
-                }
-            }
-            let Some((_, step, place, class)) = first else { return };
-            self.queues[class].remove(place);
-            self.begin(step, &side.classes[class].limits, now, round);
+        while let Some(step) = self.side.take_first(&mut self.queues, &self.used) {
+            self.begin(step, now, round);
             let Attempt { takes, good } = draw(step);
             let what = if good { What::Ends } else { What::Fails };
             self.events.push(Happens::new(now.saturating_add(takes), step, what));
         }
     }
 
-    fn begin(&mut self, step: StepId, limits: &[LimitId], now: i64, round: u32) {
+    fn begin(&mut self, step: StepId, now: i64, round: u32) {
+        let limits = self.side.limits_of(step);
         let slot = &mut self.slots[step.index()];
         if slot.tries == 0 {
             if let Some(course) = &mut self.course {

@@ -1,18 +1,22 @@
 //! Many executions of a plan, each with durations and failures of its own.
 //!
-//! A failure for good of a step does what its policy says. `rollback-line` is counted as a rollback
-//! of the whole run: never better than what would happen. Past the point of no return, and with
-//! `hold`, people decide, and nothing is known of how long that takes. Not known here: calendars.
+//! A failure for good of a step does what its policy says; what follows a `rollback-line` is told in
+//! [`lines`]. Past the point of no return, and with `hold`, people decide, and nothing is known of how
+//! long that takes. Not known here: calendars.
 
 use super::back::{Standing, finishes, part};
 use super::fan::{self, Fan};
+use super::lines::{self, Outcome};
 use super::random::Random;
 use super::schedule::{Bench, Course, Ended, Part, Side, Task};
 use super::times::{Attempt, Times};
-use crate::event::StepId;
+use crate::event::{LineId, StepId};
 use crate::graph::Graph;
 use crate::plan::{Kind, OnFailure, Phase};
+use crate::proof::prove_without;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// At most so many steps are simulated in all, whatever the number of executions.
 const STEP_RUNS: u64 = 100_000_000;
@@ -28,6 +32,8 @@ pub(super) struct Tally {
     pub(super) critical: Vec<u32>,
     /// Ends of the rollbacks.
     pub(super) back: Vec<i64>,
+    /// Ends of those that completed without a line or more.
+    pub(super) partly: Vec<i64>,
     pub(super) held: u32,
 }
 
@@ -43,6 +49,36 @@ pub(super) struct Stage<'a> {
     /// When the run begins.
     pub(super) from: i64,
     pub(super) seed: u64,
+    pub(super) proofs: Proofs,
+}
+
+/// Which sets of lines may be out, as far as it was asked: a proof costs as much as many executions.
+#[derive(Debug)]
+pub(super) struct Proofs {
+    known: Mutex<BTreeMap<BTreeSet<LineId>, bool>>,
+    /// So many lines at once are asked for; more wait for people.
+    pub(super) most: usize,
+}
+
+/// At most so many steps are gone through to prove the plan without lines, of all sets together.
+const PROOF_STEPS: usize = 5_000_000;
+
+impl Proofs {
+    pub(super) fn new(graph: &Graph) -> Self {
+        let lines = graph.line_count();
+        let budget = (PROOF_STEPS / graph.len().max(1)).clamp(lines, 4096.max(lines));
+        // As large sets as can all be asked for: what is asked must not depend on who asks first.
+        let (mut most, mut sets, mut all) = (0, 1_usize, 0_usize);
+        while most < lines {
+            sets = sets.saturating_mul(lines - most) / (most + 1);
+            all = all.saturating_add(sets);
+            if all > budget {
+                break;
+            }
+            most += 1;
+        }
+        Self { known: Mutex::default(), most }
+    }
 }
 
 /// How many executions a graph of so many steps is worth.
@@ -55,6 +91,7 @@ impl Tally {
     fn add(&mut self, other: &Self) {
         self.ends.extend(&other.ends);
         self.back.extend(&other.back);
+        self.partly.extend(&other.partly);
         self.held += other.held;
         for (count, more) in self.critical.iter_mut().zip(&other.critical) {
             *count += more;
@@ -78,6 +115,7 @@ impl Stage<'_> {
         }
         tally.ends.sort_unstable();
         tally.back.sort_unstable();
+        tally.partly.sort_unstable();
         tally
     }
 
@@ -103,19 +141,19 @@ impl Stage<'_> {
                     }
                 }
                 Ended::Failed(step, at) => {
-                    let Some(course) = forth.course() else { continue };
-                    let end = if self.undone(course, step, at, &mut random, &mut undos) {
-                        let mut draw = |step: StepId| self.times.undoes(step).draw(&mut random);
-                        match way_back.make(&undos, at, &mut draw) {
-                            Ended::All => Some(way_back.end().map_or(at, |(end, _)| end)),
-                            Ended::Failed(..) => None,
+                    let outcome = match self.graph.on_failure(step) {
+                        OnFailure::RollbackLine => {
+                            lines::go_on(self, &forth, step, at, &mut random)
                         }
-                    } else {
-                        None
+                        OnFailure::Hold => Outcome::Held,
+                        OnFailure::Rollback => {
+                            self.back(&forth, &mut undos, &mut way_back, step, at, &mut random)
+                        }
                     };
-                    match end {
-                        Some(end) => tally.back.push(end),
-                        None => tally.held += 1,
+                    match outcome {
+                        Outcome::Partly(end) => tally.partly.push(end),
+                        Outcome::Undone(end) => tally.back.push(end),
+                        Outcome::Held => tally.held += 1,
                     }
                 }
             }
@@ -123,7 +161,44 @@ impl Stage<'_> {
         tally
     }
 
-    /// What the failure of a step has undone; false when it is for people to say.
+    /// Whether the plan without these lines is proved.
+    pub(super) fn is_proved_without(&self, lines: &BTreeSet<LineId>) -> bool {
+        if lines.len() > self.proofs.most {
+            return false;
+        }
+        let mut known = self.proofs.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(lines) {
+            return *known;
+        }
+        let is_out = |step| self.graph.line(step).is_some_and(|line| lines.contains(&line));
+        let proved = prove_without(self.graph, &is_out).is_ok();
+        known.insert(lines.clone(), proved);
+        proved
+    }
+
+    /// What a rollback of the whole run comes to.
+    fn back(
+        &self,
+        forth: &Bench<'_>,
+        undos: &mut Task<'_>,
+        way_back: &mut Bench<'_>,
+        failed: StepId,
+        now: i64,
+        random: &mut Random,
+    ) -> Outcome {
+        let is_offered =
+            forth.course().is_some_and(|it| self.undone(it, failed, now, random, undos));
+        if !is_offered {
+            return Outcome::Held;
+        }
+        let mut draw = |step: StepId| self.times.undoes(step).draw(random);
+        match way_back.make(undos, now, &mut draw) {
+            Ended::All => Outcome::Undone(way_back.end().map_or(now, |(end, _)| end)),
+            Ended::Failed(..) => Outcome::Held,
+        }
+    }
+
+    /// What a rollback of the whole run undoes when a step has failed; false when none is offered.
     fn undone(
         &self,
         forth: &Course,
@@ -132,9 +207,6 @@ impl Stage<'_> {
         random: &mut Random,
         undos: &mut Task<'_>,
     ) -> bool {
-        if self.graph.on_failure(failed) == OnFailure::Hold {
-            return false;
-        }
         let begun = |step: StepId| match self.graph.kind(step) {
             Kind::Gate => forth.ends[step.index()] <= now,
             _ => forth.begins[step.index()] <= now,

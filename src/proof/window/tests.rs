@@ -7,6 +7,7 @@ use crate::run::Run;
 use proptest::prelude::*;
 use std::sync::Arc;
 
+mod alone;
 mod optimum;
 
 fn minutes(count: i64) -> SignedDuration {

@@ -109,6 +109,12 @@ impl Learned {
         let seen = Seen { good: good.to_vec(), bad: Vec::new(), tried, failed };
         self.steps.entry(step.to_owned()).or_default().0 = seen;
     }
+
+    /// The same of an undo.
+    pub(super) fn seen_undone(&mut self, step: &str, good: &[i64], tried: u32, failed: u32) {
+        let seen = Seen { good: good.to_vec(), bad: Vec::new(), tried, failed };
+        self.steps.entry(step.to_owned()).or_default().1 = seen;
+    }
 }
 
 fn took(attempt: &history::Attempt) -> Option<i64> {
