@@ -4,8 +4,8 @@
 
 use crate::space::{Said, Space, eventually};
 use crate::tools::{
-    JOURNAL, MINUTE, RUN, Rule, Tmpfs, count, durable, has, is_root, lines, records, skipped,
-    space, under, was_killed,
+    JOURNAL, MINUTE, RUN, Rule, Tmpfs, count, durable, has, is_root, lines, question, records,
+    skipped, space, under, was_killed,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -232,7 +232,7 @@ fn without_inodes_a_step_fails_before_its_deed_and_goes_on_when_there_are_some()
     assert_eq!(lines(&space, "log"), [""; 0], "{said:?}");
     disk.remount("nr_inodes=1000");
     if said.code == 4 {
-        let question = questions(&space, &run);
+        let question = question(&space, &run);
         space.run(&["answer", &run, &question, "retry"]).exits(0);
     }
     space.run(&["resume", &run]).exits(0);
@@ -240,11 +240,6 @@ fn without_inodes_a_step_fails_before_its_deed_and_goes_on_when_there_are_some()
 }
 
 /// The number of the one open question.
-fn questions(space: &Space, run: &str) -> String {
-    let status = space.run(&["status", run, "--json"]).exits(0).json();
-    status["questions"][0]["question"].to_string().trim_matches('"').to_owned()
-}
-
 #[test]
 fn a_run_directory_that_cannot_be_written_is_refused_before_any_deed() {
     let Some(disk) = Tmpfs::new("size=8m") else { return };
@@ -341,7 +336,7 @@ fn without_descriptors_nothing_is_done_that_is_not_recorded() {
             continue;
         }
         if said.code == 4 {
-            let question = questions(&space, "r");
+            let question = question(&space, "r");
             space.run(&["answer", "r", &question, "retry"]).exits(0);
         }
         space.run(&["resume", "r"]).exits(0);

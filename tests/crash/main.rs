@@ -7,6 +7,8 @@
 
 mod disk;
 mod kills;
+mod machine;
+mod network;
 mod people;
 mod security;
 mod signals;

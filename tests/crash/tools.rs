@@ -205,6 +205,12 @@ pub(crate) fn every_file(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+/// The first question that the run asks.
+pub(crate) fn question(space: &Space, run: &str) -> String {
+    let status = space.run(&["status", run, "--json"]).exits(0).json();
+    status["questions"][0]["question"].to_string().trim_matches('"').to_owned()
+}
+
 /// The program under test.
 pub(crate) fn program() -> OsString {
     env!("CARGO_BIN_EXE_cutover").into()
