@@ -45,7 +45,7 @@ impl Run {
 
     /// Who is barred is who may not start; who waits asks people in time.
     fn bars_amiss(&self) -> Option<String> {
-        let taken = self.nothing_taken();
+        let taken = Self::nothing_taken();
         for id in self.graph.steps().filter(|it| self.fact(*it).taker) {
             let (step, name) = (self.step(id), self.graph.name(id));
             let Some(way) = self.due_way(id) else {

@@ -62,6 +62,9 @@ impl Run {
     /// Counts the providers that have changed anew; their takers, and who takes from a service near
     /// its floor, are to be judged.
     fn recount(&mut self) {
+        if self.state.moved.is_empty() && self.state.moved_roles.is_empty() {
+            return;
+        }
         let mut were: BTreeMap<ServiceId, usize> = BTreeMap::new();
         for provider in std::mem::take(&mut self.state.moved) {
             self.state.stirred.extend(&self.facts.touching[provider.index()]);
@@ -125,7 +128,7 @@ impl Run {
     /// Whether no event that may still come of itself would let the attempt begin: enough would be
     /// missing even if every unknown verdict turned out well and every attempt under way ended.
     fn floor_is_short(&self, id: StepId, way: Way) -> bool {
-        self.floor_services(id, way, &self.nothing_taken()).iter().any(|(service, mine)| {
+        self.floor_services(id, way, &Self::nothing_taken()).iter().any(|(service, mine)| {
             let providers = &self.graph.services()[service.0 as usize].providers;
             let hoped = providers.iter().filter(|provider| {
                 let it = &self.state.providers[provider.index()];
@@ -257,7 +260,7 @@ impl Run {
             judged.extend(&self.state.barred);
         }
         judged.retain(|id| self.due_way(*id).is_some());
-        let taken = self.nothing_taken();
+        let taken = Self::nothing_taken();
         for id in &judged {
             let Some(way) = self.due_way(*id) else { continue };
             let floor = self.floor_allows(*id, way, &taken);
@@ -278,7 +281,7 @@ impl Run {
     fn wait_for_floor(&mut self, id: StepId, way: Way, at: Timestamp, still: &mut Option<bool>) {
         let back = self.step(id).slot == Slot::Back;
         let short = || {
-            let floor = self.floor_allows(id, way, &self.nothing_taken());
+            let floor = self.floor_allows(id, way, &Self::nothing_taken());
             floor || (back && self.floor_is_short(id, way))
         };
         let patience = self.step(id).patience;
@@ -320,7 +323,7 @@ impl Run {
     /// What the floor wants before the step can start.
     pub(super) fn floor_causes(&self, id: StepId, way: Way) -> Vec<Cause> {
         let mut causes = Vec::new();
-        for (service, mine) in self.floor_services(id, way, &self.nothing_taken()) {
+        for (service, mine) in self.floor_services(id, way, &Self::nothing_taken()) {
             let gone = |it: ProviderId| mine.contains(&it);
             if self.standing(service, mine.iter().copied()) >= self.at_least(service) {
                 continue;
@@ -340,7 +343,7 @@ impl Run {
             }
             causes.push(Cause::Floor { service: info.name.clone(), wanting });
         }
-        if !self.roles_allow(id, way, &self.nothing_taken()) {
+        if !self.roles_allow(id, way, &Self::nothing_taken()) {
             for role in self.roles_given(id, way) {
                 causes.push(Cause::Limit(self.graph.roles()[role.0 as usize].name.clone()));
             }

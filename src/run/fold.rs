@@ -269,7 +269,7 @@ impl Run {
     fn start(&mut self, job: Job) {
         let step = job.step;
         if self.fact(step).taker {
-            let services = self.floor_services(step, job.way, &self.nothing_taken()).into_iter();
+            let services = self.floor_services(step, job.way, &Self::nothing_taken()).into_iter();
             let services: Vec<_> = services.map(|(service, _)| service).collect();
             if !services.is_empty() {
                 self.state.floored.insert(step, services);
@@ -435,7 +435,12 @@ impl Run {
     }
 
     fn count_failure(&mut self, step: StepId, way: Way) -> u32 {
-        self.change(step, |it| it.fails[way as usize] += 1);
+        // Of what `change` follows only the queue hangs on it.
+        self.state.steps[step.index()].fails[way as usize] += 1;
+        self.reconsider(step);
+        if self.fact(step).taker {
+            self.state.stirred.insert(step);
+        }
         self.step(step).fails[way as usize]
     }
 
@@ -445,8 +450,12 @@ impl Run {
         let factor = 1i32 << (fails.saturating_sub(1)).min(20);
         let pause = first.checked_mul(factor).map_or(most, |pause| pause.min(most));
         let wake = at.checked_add(pause).unwrap_or(at);
-        // First the instant: the status is what puts it among the timers.
-        self.change(step, |it| it.wake = Some(wake));
+        // First the instant: the status is what puts it among the timers, and is another one yet.
+        debug_assert!(
+            !matches!(self.step(step).status, Status::Waiting(_)),
+            "BUG: it waits already"
+        );
+        self.state.steps[step.index()].wake = Some(wake);
         self.set_status(step, Status::Waiting(way));
     }
 

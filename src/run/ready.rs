@@ -13,6 +13,7 @@ use std::iter::Peekable;
 
 /// What the starts chosen so far in one `next` will have taken.
 pub(super) struct Taken {
+    /// By limit; empty while nothing is chosen.
     pub(super) limits: Vec<u32>,
     pub(super) providers: BTreeSet<crate::event::ProviderId>,
     pub(super) roles: Vec<crate::graph::RoleId>,
@@ -45,7 +46,10 @@ impl Run {
 
     fn enqueue(&mut self, id: StepId, slot: Slot, add: bool) {
         let fact = &self.facts.steps[id.index()];
-        let at = self.shifted(fact.not_before.unwrap_or(Timestamp::UNIX_EPOCH));
+        let at = match slot {
+            Slot::NotBefore => self.shifted(fact.not_before.unwrap_or(Timestamp::UNIX_EPOCH)),
+            _ => Timestamp::UNIX_EPOCH,
+        };
         let state = &mut self.state;
         let class = fact.class as usize;
         let put = |set: &mut BTreeSet<StepId>| {
@@ -205,7 +209,7 @@ impl Run {
         if self.stopped_by_hold(job.step, job.way) {
             return Err(format!("`{}` is held", name()));
         }
-        let taken = self.nothing_taken();
+        let taken = Self::nothing_taken();
         if !self.limits_allow(job, &taken) {
             return Err(format!("a limit of `{}` is used up", name()));
         }
@@ -218,12 +222,8 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn nothing_taken(&self) -> Taken {
-        Taken {
-            limits: vec![0; self.state.used.len()],
-            providers: BTreeSet::new(),
-            roles: Vec::new(),
-        }
+    pub(super) fn nothing_taken() -> Taken {
+        Taken { limits: Vec::new(), providers: BTreeSet::new(), roles: Vec::new() }
     }
 
     pub(super) fn limits_allow(&self, job: Job, taken: &Taken) -> bool {
@@ -231,7 +231,8 @@ impl Run {
         is_manual(fact, job.way)
             || self.facts.classes[fact.class as usize].iter().all(|limit| {
                 let at = limit.0 as usize;
-                self.state.used[at] + taken.limits[at] < self.graph.limit(*limit)
+                let chosen = taken.limits.get(at).copied().unwrap_or(0);
+                self.state.used[at] + chosen < self.graph.limit(*limit)
             })
     }
 
@@ -291,7 +292,7 @@ impl Run {
     }
 
     pub(super) fn starts(&self, out: &mut Vec<Command>) {
-        let mut taken = self.nothing_taken();
+        let mut taken = Self::nothing_taken();
         if self.state.holds.is_empty() {
             self.pick(&self.state.go, &self.facts.by_do_rank, &mut taken, out);
         }
@@ -344,6 +345,7 @@ impl Run {
     fn take(&self, job: Job, taken: &mut Taken) {
         let fact = self.fact(job.step);
         if !is_manual(fact, job.way) {
+            taken.limits.resize(self.state.used.len(), 0);
             for limit in &self.facts.classes[fact.class as usize] {
                 taken.limits[limit.0 as usize] += 1;
             }

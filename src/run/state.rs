@@ -489,33 +489,38 @@ impl Run {
     /// Tells the dependents whether this step lets them start; a step that is out hands its needs
     /// on.
     fn pass_on(&mut self, from: StepId) {
+        let (mut now, mut work) = (Some(from), Vec::new());
+        while let Some(id) = now {
+            self.pass_on_from(id, &mut work);
+            now = work.pop();
+        }
+    }
+
+    fn pass_on_from(&mut self, id: StepId, work: &mut Vec<StepId>) {
+        let step = &mut self.state.steps[id.index()];
+        let passable = if step.out == Out::No {
+            step.status == Status::Done && step.goal == Goal::Done
+        } else {
+            step.status == Status::Clean && step.blocked == 0
+        };
+        if passable == step.passable {
+            return;
+        }
+        step.passable = passable;
         let graph = std::sync::Arc::clone(&self.graph);
-        let mut work = vec![from];
-        while let Some(id) = work.pop() {
-            let step = &mut self.state.steps[id.index()];
-            let passable = if step.out == Out::No {
-                step.status == Status::Done && step.goal == Goal::Done
+        for next in graph.dependents(id) {
+            let it = &mut self.state.steps[next.index()];
+            let was = it.blocked;
+            if passable {
+                it.blocked -= 1
             } else {
-                step.status == Status::Clean && step.blocked == 0
-            };
-            if passable == step.passable {
-                continue;
+                it.blocked += 1
             }
-            step.passable = passable;
-            for next in graph.dependents(id) {
-                let it = &mut self.state.steps[next.index()];
-                let was = it.blocked;
-                if passable {
-                    it.blocked -= 1
-                } else {
-                    it.blocked += 1
+            if was == 0 || it.blocked == 0 {
+                if it.out != Out::No {
+                    work.push(*next);
                 }
-                if was == 0 || it.blocked == 0 {
-                    if it.out != Out::No {
-                        work.push(*next);
-                    }
-                    self.reconsider(*next);
-                }
+                self.reconsider(*next);
             }
         }
     }
@@ -523,29 +528,34 @@ impl Run {
     /// Tells the needs whether this step keeps them from being undone; a step that is out hands
     /// that on too.
     fn weigh_on(&mut self, from: StepId) {
+        let (mut now, mut work) = (Some(from), Vec::new());
+        while let Some(id) = now {
+            self.weigh_on_from(id, &mut work);
+            now = work.pop();
+        }
+    }
+
+    fn weigh_on_from(&mut self, id: StepId, work: &mut Vec<StepId>) {
+        let step = &mut self.state.steps[id.index()];
+        let weighs = step.begun() || (step.out != Out::No && step.weight > 0);
+        if weighs == step.weighs {
+            return;
+        }
+        step.weighs = weighs;
         let graph = std::sync::Arc::clone(&self.graph);
-        let mut work = vec![from];
-        while let Some(id) = work.pop() {
-            let step = &mut self.state.steps[id.index()];
-            let weighs = step.begun() || (step.out != Out::No && step.weight > 0);
-            if weighs == step.weighs {
-                continue;
+        for need in graph.needs(id) {
+            let it = &mut self.state.steps[need.index()];
+            let was = it.weight;
+            if weighs {
+                it.weight += 1
+            } else {
+                it.weight -= 1
             }
-            step.weighs = weighs;
-            for need in graph.needs(id) {
-                let it = &mut self.state.steps[need.index()];
-                let was = it.weight;
-                if weighs {
-                    it.weight += 1
-                } else {
-                    it.weight -= 1
+            if was == 0 || it.weight == 0 {
+                if it.out != Out::No {
+                    work.push(*need);
                 }
-                if was == 0 || it.weight == 0 {
-                    if it.out != Out::No {
-                        work.push(*need);
-                    }
-                    self.reconsider(*need);
-                }
+                self.reconsider(*need);
             }
         }
     }

@@ -76,7 +76,7 @@ impl Run {
     }
 
     fn used_up(&self, job: Job, causes: &mut Vec<Cause>) {
-        if self.limits_allow(job, &self.nothing_taken()) {
+        if self.limits_allow(job, &Self::nothing_taken()) {
             return;
         }
         let class = self.fact(job.step).class as usize;
