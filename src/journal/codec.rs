@@ -19,7 +19,7 @@ use std::borrow::Cow;
 pub const FORMAT: u32 = 1;
 
 /// The names of a run's steps, lines and providers.
-pub trait Names: Send + Sync {
+pub trait Names {
     /// A step's full name.
     fn step(&self, step: StepId) -> String;
     /// The step of that name.

@@ -8,6 +8,7 @@ pub mod chain;
 pub mod codec;
 mod error;
 pub mod lock;
+mod plain;
 pub mod replay;
 pub mod rundir;
 pub mod seal;
@@ -89,13 +90,13 @@ impl Journal {
         header: Header,
         at: Timestamp,
     ) -> Result<(Self, Vec<Record>), JournalError> {
-        let names: Arc<dyn Names> = graph.clone();
+        let names: Arc<dyn Names + Send + Sync> = graph.clone();
         Self::create_with(dir, names, header, at)
     }
 
     fn create_with(
         dir: &RunDir,
-        names: Arc<dyn Names>,
+        names: Arc<dyn Names + Send + Sync>,
         header: Header,
         at: Timestamp,
     ) -> Result<(Self, Vec<Record>), JournalError> {
@@ -163,7 +164,7 @@ impl Journal {
             return Ok(Resumed { journal: None, replayed, opened: None, cut });
         }
         let store = Store::open(dir, replayed.bytes)?;
-        let names: Arc<dyn Names> = replayed.graph.clone();
+        let names: Arc<dyn Names + Send + Sync> = replayed.graph.clone();
         let bytes = cut.as_ref().map_or(0, |cut| cut.bytes);
         let (journal, opened) =
             Self::start(store, lock, names, replayed.head, (bytes, at), ballast)?;
@@ -182,7 +183,7 @@ impl Journal {
     fn start(
         mut store: Store,
         mut lock: RunLock,
-        names: Arc<dyn Names>,
+        names: Arc<dyn Names + Send + Sync>,
         head: Head,
         (cut, at): (u64, Timestamp),
         ballast: bool,
@@ -291,7 +292,7 @@ impl Drop for Journal {
 
 struct Writer {
     store: Store,
-    names: Arc<dyn Names>,
+    names: Arc<dyn Names + Send + Sync>,
     head: Head,
     epoch: u64,
     durable: watch::Sender<State>,

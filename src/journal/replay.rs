@@ -7,17 +7,19 @@ use super::JournalError;
 use super::chain::{Damage, Flaw, Head, Line, Scanner};
 use super::codec::{FORMAT, Names, Wire};
 use super::lock::NO_FOLLOW;
+use super::plain;
 use super::rundir::RunDir;
 use super::store;
 use crate::estate::{self, Estate};
-use crate::event::{Event, Header, Record, Seq, StepId};
+use crate::event::{Event, Header, LineId, ProviderId, Record, Seq, StepId};
 use crate::graph::Graph;
 use crate::history::History;
 use crate::plan::{self, Plan};
 use crate::run::Run;
 use crate::text::fault::{Fault, Severity};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -73,8 +75,43 @@ pub struct Follow {
     scanner: Scanner,
     /// The run up to the newest record yielded.
     pub replayed: Replayed,
+    names: Remembered,
     first: Option<Record>,
     torn: Option<Damage>,
+}
+
+/// The graph's names, each step looked up once: most records of a long journal name steps again.
+#[derive(Debug)]
+struct Remembered {
+    graph: Arc<Graph>,
+    steps: RefCell<HashMap<Box<str>, StepId>>,
+}
+
+impl Names for Remembered {
+    fn step(&self, step: StepId) -> String {
+        self.graph.name(step)
+    }
+    fn find_step(&self, name: &str) -> Option<StepId> {
+        let mut steps = self.steps.borrow_mut();
+        if let Some(step) = steps.get(name) {
+            return Some(*step);
+        }
+        let step = self.graph.find(name)?;
+        steps.insert(name.into(), step);
+        Some(step)
+    }
+    fn line(&self, line: LineId) -> String {
+        self.graph.line_name(line).to_owned()
+    }
+    fn find_line(&self, name: &str) -> Option<LineId> {
+        self.graph.find_line(name)
+    }
+    fn provider(&self, provider: ProviderId) -> String {
+        Names::provider(&*self.graph, provider)
+    }
+    fn find_provider(&self, name: &str) -> Option<ProviderId> {
+        self.graph.find_provider(name)
+    }
 }
 
 impl Follow {
@@ -135,7 +172,9 @@ impl Follow {
             bytes: scanner.offset(),
         };
         replayed.apply(&first).map_err(|why| impossible(&path, 1, 0, &why))?;
-        Ok(Self { file: path, scanner, replayed, first: Some(first), torn: None })
+        let graph = Arc::clone(&replayed.graph);
+        let names = Remembered { graph, steps: RefCell::default() };
+        Ok(Self { file: path, scanner, replayed, names, first: Some(first), torn: None })
     }
 
     /// The next intact record, already applied; none at the end, for now. May be asked again.
@@ -151,7 +190,7 @@ impl Follow {
             return Ok(Some(first));
         }
         let epoch = self.scanner.head().epoch;
-        let line = match self.scanner.next::<Wire<'_>>() {
+        let line = match self.scanner.next_by::<Wire<'_>>(plain::event) {
             Ok(Some(line)) => line,
             Ok(None) => {
                 self.torn = None;
@@ -172,13 +211,19 @@ impl Follow {
         self.torn = None;
         let (number, byte) = (line.line, line.byte);
         let damaged = |why: String| impossible(&self.file, number, byte, &why);
-        let record = record(line, epoch, &*self.replayed.graph).map_err(damaged)?;
+        let record = record(line, epoch, &self.names).map_err(damaged)?;
         self.replayed.apply(&record).map_err(|why| {
             impossible(&self.file, number, byte, &format!("the record cannot have happened: {why}"))
         })?;
         self.replayed.head = self.scanner.head();
         self.replayed.bytes = self.scanner.offset();
         Ok(Some(record))
+    }
+
+    fn verified(&self, dir: &RunDir, flaw: Option<Damage>) -> Verified {
+        let Replayed { head, bytes, .. } = &self.replayed;
+        let (file, head, records) = (dir.journal(), head.hash.to_string(), head.seq);
+        Verified { file, records, bytes: *bytes, head, flaw }
     }
 
     /// A torn tail behind the newest intact record: a crash left it, or a runner is writing it now.
@@ -207,6 +252,18 @@ pub fn state(dir: &RunDir) -> Result<Replayed, JournalError> {
     let mut follow = Follow::over(dir.journal(), file, History::none)?;
     while follow.next()?.is_some() {}
     Ok(follow.replayed)
+}
+
+/// Reads the whole run once for who wants both what is in it and, for a seal, what its bytes are:
+/// what [`read`] and [`verify`] answer together.
+///
+/// # Errors
+/// As [`Follow::next`]. A torn tail is none: it is the flaw of what was verified.
+pub fn read_and_verify(dir: &RunDir) -> Result<(Replayed, Verified), JournalError> {
+    let mut follow = Follow::open(dir)?;
+    while follow.next()?.is_some() {}
+    let verified = follow.verified(dir, follow.torn.clone());
+    Ok((follow.replayed, verified))
 }
 
 /// Reads the whole run for its next runner, who holds the lock: a torn tail is cut off, its bytes
@@ -330,8 +387,7 @@ pub fn verify(dir: &RunDir) -> Result<Verified, JournalError> {
             Err(error) => return Err(error),
         }
     };
-    let Replayed { head, bytes, .. } = follow.replayed;
-    Ok(Verified { file, records: head.seq, bytes, head: head.hash.to_string(), flaw })
+    Ok(follow.verified(dir, flaw))
 }
 
 fn open(dir: &RunDir, options: &mut OpenOptions) -> Result<File, JournalError> {
