@@ -3,7 +3,7 @@
 use super::args::{Report, ReportFormat};
 use super::exit::Exit;
 use super::problem::Problem;
-use crate::journal::replay;
+use crate::journal::replay::{self, Replayed};
 use crate::journal::rundir::RunDir;
 use crate::lane::file;
 use crate::report::summary::{Summary, Witness};
@@ -24,7 +24,11 @@ pub(super) fn main(args: &Report) -> Result<Exit, Problem> {
 
 /// The summary of a run, from the files in its directory alone.
 pub(crate) fn summary(dir: &RunDir) -> Result<Summary, Problem> {
-    let replayed = replay::read(dir)?;
+    summary_of(&replay::read(dir)?, dir)
+}
+
+/// The same of a journal that was read already.
+pub(crate) fn summary_of(replayed: &Replayed, dir: &RunDir) -> Result<Summary, Problem> {
     let lane = if dir.revocations().exists() {
         file::read(dir)?.1
     } else {

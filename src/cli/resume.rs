@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::problem::Problem;
 use super::run::finish;
 use crate::event::Header;
+use crate::journal::replay;
 use crate::runner::{self, ResumeOptions, Resumption};
 use std::io::IsTerminal as _;
 
@@ -32,7 +33,7 @@ pub(super) fn main(args: Resume) -> Result<Exit, Problem> {
             Resumption::Finished(end, _) => {
                 super::err(&format!("{} is finished; nothing is done\n", dir.path().display()));
                 if !dir.seal().exists() {
-                    super::seal::at_the_end(&dir, signer.as_ref());
+                    super::seal::at_the_end(&dir, replay::verify(&dir), signer.as_ref());
                 }
                 Ok(exit_of(&end))
             }

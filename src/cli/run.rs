@@ -8,7 +8,7 @@ use super::read::{Loaded, load};
 use super::target::RUNS;
 use crate::event::{Header, Options, Person};
 use crate::journal::seal::Signer;
-use crate::journal::{FORMAT, rundir::RunDir};
+use crate::journal::{FORMAT, replay, rundir::RunDir};
 use crate::runner::{self, StartOptions, clock::Clock};
 use jiff::Timestamp;
 use std::io::{BufRead as _, IsTerminal as _};
@@ -167,10 +167,11 @@ pub(crate) fn finish(
     json: bool,
     signer: Option<&Signer>,
 ) -> Result<Exit, Problem> {
+    let (replayed, verified) = replay::read_and_verify(dir)?;
     if matches!(end.exit, runner::Exit::Closed(_)) {
-        super::seal::at_the_end(dir, signer);
+        super::seal::at_the_end(dir, Ok(verified), signer);
     }
-    let summary = super::report::summary(dir)?;
+    let summary = super::report::summary_of(&replayed, dir)?;
     if json {
         super::out(&format!("{}\n", summary.json_line()));
     } else {

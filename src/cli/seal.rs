@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::problem::Problem;
+use crate::journal::JournalError;
 use crate::journal::replay::{self, Verified};
 use crate::journal::rundir::RunDir;
 use crate::journal::seal::{self, Seal, Signer};
@@ -20,9 +21,14 @@ pub(super) fn signer(path: Option<&Path>) -> Result<Option<Signer>, Problem> {
     .transpose()
 }
 
-/// Seals a run that has just closed. What has happened stays so when that fails: it is only said.
-pub(super) fn at_the_end(dir: &RunDir, signer: Option<&Signer>) {
-    if let Err(problem) = put(dir, signer) {
+/// Seals a run that has just closed, given what its journal holds. What has happened stays so when that
+/// fails: it is only said.
+pub(super) fn at_the_end(
+    dir: &RunDir,
+    journal: Result<Verified, JournalError>,
+    signer: Option<&Signer>,
+) {
+    if let Err(problem) = journal.map_err(Problem::from).and_then(|it| put(dir, it, signer)) {
         super::err(&format!("warning: the run is not sealed: {}\n", problem.text));
         super::err(&format!("hint: `cutover journal seal {}` does it\n", dir.path().display()));
     }
@@ -31,7 +37,8 @@ pub(super) fn at_the_end(dir: &RunDir, signer: Option<&Signer>) {
 /// `cutover journal seal`.
 pub(super) fn main(dir: &RunDir, key: Option<&Path>) -> Result<Exit, Problem> {
     let signer = signer(key)?;
-    if replay::read(dir)?.run.outcome().is_none() {
+    let (replayed, verified) = replay::read_and_verify(dir)?;
+    if replayed.run.outcome().is_none() {
         return Err(Problem::wrong(format!("`{}` is not closed yet", dir.path().display()))
             .hint("a run is sealed when it has ended"));
     }
@@ -40,14 +47,14 @@ pub(super) fn main(dir: &RunDir, key: Option<&Path>) -> Result<Exit, Problem> {
             "`cutover journal verify` judges the seal; move `seal.json` away to make another",
         ));
     }
-    let seal = put(dir, signer.as_ref())?;
+    let seal = put(dir, verified, signer.as_ref())?;
     let by = seal.key.map_or_else(|| "without a key".to_owned(), |key| format!("by the key {key}"));
     super::out(&format!("{}: sealed {by}\n", dir.seal().display()));
     Ok(Exit::Done)
 }
 
-fn put(dir: &RunDir, signer: Option<&Signer>) -> Result<Seal, Problem> {
-    let (journal, lane) = (intact(replay::verify(dir)?)?, lane::file::verify(dir)?);
+fn put(dir: &RunDir, journal: Verified, signer: Option<&Signer>) -> Result<Seal, Problem> {
+    let (journal, lane) = (intact(journal)?, lane::file::verify(dir)?);
     let lane = lane.map(intact).transpose()?;
     let at = Clock::system().now();
     let seal = Seal::new(dir.name(), at, &journal, lane.as_ref(), signer);
