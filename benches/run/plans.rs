@@ -128,9 +128,7 @@ impl Peer {
         let run = fresh(&self.dir);
         if self.durable() {
             command.arg("--run").arg(&run);
-            if let Some(old) = self.run.replace(run.clone()) {
-                drop(std::fs::remove_dir_all(old));
-            }
+            self.run = Some(run.clone());
         } else if self.name == "ninja" || self.name == "doit" {
             // What an earlier run noted down.
             for name in [".ninja_log", ".ninja_deps", ".doit.db"] {
