@@ -9,6 +9,7 @@
 use super::plain::{self, Minute, Plain};
 use crate::event::Seq;
 use jiff::Timestamp;
+use memchr::memchr;
 use ring::digest;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 /// Longest line that is read: a header holds plan and estate, all else is small.
-const LONGEST: u64 = 64 << 20;
+const LONGEST: usize = 64 << 20;
 /// What stands between the hashed bytes and the hash.
 pub(super) const BEFORE_HASH: &[u8] = b",\"hash\":\"";
 /// What stands after the hash, the newline aside.
@@ -263,29 +264,28 @@ impl<F: Source> Scanner<F> {
         let length = self.buffer.len() as u64;
         let damaged = |why: String, byte: u64| Flaw::Damaged(Damage { line, byte, why });
         let text = &self.buffer[..self.buffer.len() - 1];
-        let record = match quickly(text, &self.head, &mut self.minute, quick) {
-            Some(record) => record,
-            None => serde_json::from_slice::<In<'s, E>>(text).map_err(|error| {
-                let column = (error.column() as u64).saturating_sub(1);
-                let why = error.to_string();
-                let why = why.split(" at line ").next().unwrap_or(&why);
-                damaged(format!("not a record of this format: {why}"), byte + column)
-            })?,
+        let (envelope, at, event) = match quickly(text, &self.head, &mut self.minute, quick) {
+            Some(read) => read,
+            None => {
+                let record: In<'s, E> = serde_json::from_slice(text).map_err(|error| {
+                    let column = (error.column() as u64).saturating_sub(1);
+                    let why = error.to_string();
+                    let why = why.split(" at line ").next().unwrap_or(&why);
+                    damaged(format!("not a record of this format: {why}"), byte + column)
+                })?;
+                let In { seq, at, epoch, synced, event, prev, hash } = record;
+                let (prev, hash) = (prev.as_bytes(), hash.as_bytes());
+                (Envelope { seq, epoch, synced, prev, hash }, at, event)
+            }
         };
-        if record.hash.as_bytes() != hash.0 {
+        if envelope.hash != hash.0 {
             return Err(damaged("its last field is not its hash".to_owned(), byte));
         }
-        let envelope = Envelope {
-            seq: record.seq,
-            epoch: record.epoch,
-            synced: record.synced,
-            prev: record.prev.as_bytes(),
-        };
         envelope.follows(&self.head).map_err(|why| damaged(why, byte))?;
-        self.head = Head { seq: record.seq, hash, epoch: record.epoch, synced: record.synced };
+        let Envelope { seq, epoch, synced, .. } = envelope;
+        self.head = Head { seq, hash, epoch, synced };
         self.offset += length;
         self.lines = line;
-        let In { seq, at, epoch, event, .. } = record;
         Ok(Some(Line { seq, at, epoch, event, line, byte }))
     }
 
@@ -319,8 +319,20 @@ impl<F: Source> Scanner<F> {
     /// Reads one line into the buffer, newline included; false at the end of the file.
     fn fill(&mut self) -> io::Result<bool> {
         self.buffer.clear();
-        (&mut self.reader).take(LONGEST).read_until(b'\n', &mut self.buffer)?;
-        Ok(!self.buffer.is_empty())
+        loop {
+            let bytes = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                bytes => bytes?,
+            };
+            let bytes = &bytes[..bytes.len().min(LONGEST - self.buffer.len())];
+            let newline = memchr(b'\n', bytes);
+            let count = newline.map_or(bytes.len(), |at| at + 1);
+            self.buffer.extend_from_slice(&bytes[..count]);
+            self.reader.consume(count);
+            if newline.is_some() || count == 0 {
+                return Ok(!self.buffer.is_empty());
+            }
+        }
     }
 
     /// Skips padding; true when nothing else follows to the end of the file.
@@ -376,14 +388,13 @@ fn quickly<'s, E: Deserialize<'s>>(
     head: &Head,
     minute: &mut Minute,
     quick: impl FnOnce(&'s [u8]) -> Option<E>,
-) -> Option<In<'s, E>> {
+) -> Option<(Envelope<'s>, Timestamp, E)> {
     let Plain { seq, at, epoch, synced, event, prev, hash } = plain::line(text, minute)?;
     if prev != head.hash.0 {
         return None;
     }
     let event = quick(event).or_else(|| serde_json::from_slice(event).ok())?;
-    let digits = |bytes| std::str::from_utf8(bytes).ok();
-    Some(In { seq, at, epoch, synced, event, prev: digits(prev)?, hash: digits(hash)? })
+    Some((Envelope { seq, epoch, synced, prev, hash }, at, event))
 }
 
 struct Envelope<'a> {
@@ -391,13 +402,14 @@ struct Envelope<'a> {
     epoch: u64,
     synced: Seq,
     prev: &'a [u8],
+    hash: &'a [u8],
 }
 
 impl Envelope<'_> {
     /// An intact record in the wrong place was never left by a crash: a journal of another run, a
     /// doubled line, a line taken out.
     fn follows(&self, head: &Head) -> Result<(), String> {
-        let Self { seq, epoch, synced, prev } = self;
+        let Self { seq, epoch, synced, prev, hash: _ } = self;
         if *seq != head.seq + 1 {
             return Err(format!("record {seq} stands where record {} belongs", head.seq + 1));
         }

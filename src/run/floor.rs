@@ -253,10 +253,14 @@ impl Run {
     /// barred.
     pub(super) fn watch_floor(&mut self, at: Timestamp) {
         self.recount();
-        let mut judged = std::mem::take(&mut self.state.stirred);
         let held = !self.state.holds.is_empty();
         let was_held = std::mem::replace(&mut self.state.was_held, held);
-        if held || was_held || self.state.running.is_empty() {
+        let all = held || was_held || self.state.running.is_empty();
+        if self.state.stirred.is_empty() && !all {
+            return;
+        }
+        let mut judged = std::mem::take(&mut self.state.stirred);
+        if all {
             judged.extend(&self.state.barred);
         }
         judged.retain(|id| self.due_way(*id).is_some());
